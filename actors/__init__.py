@@ -1,0 +1,1 @@
+"""The actors, thin: receive, ask, record, send."""

@@ -1,0 +1,1 @@
+"""OpenAI-compatible chat endpoints: client, pool, and the managed vLLM server."""

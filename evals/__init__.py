@@ -1,0 +1,1 @@
+"""Evaluation: pass@k, the gate's statistics, reports and plots."""

@@ -1,0 +1,1 @@
+"""Examples in, proven adapter out; the only package that imports torch."""

@@ -1,0 +1,149 @@
+"""Curation (method.md, step 7): which examples are kept, and when and of what a batch is cut.
+
+Invariants: every refused example has one reason, the first that holds in the order of `Reason`; nothing is counted
+against a cap but what was kept; no state of its own.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from random import Random
+from typing import Literal
+
+from method.duplicates import Duplicates
+from method.overlap import OverlapIndex, overlap_index, overlaps
+from protocols.records import Example
+
+__all__ = ["OverlapIndex", "Reason", "curate", "cut_batch", "overlap_index", "overlaps", "ready"]
+
+Reason = Literal[
+    "truncated", "too_long", "evaluation_overlap", "exact_duplicate", "near_duplicate", "task_cap", "pattern_cap"
+]
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+def curate(
+    new: Sequence[Example],
+    kept: Sequence[Example],
+    *,
+    overlap: OverlapIndex,
+    duplicate_similarity: float,
+    max_example_tokens: int,
+    per_task: int,
+    pattern_share: float,
+    pattern_least: int = 4,
+    truncated_ids: Collection[str] = (),
+    pending_ids: Collection[str] | None = None,
+) -> tuple[tuple[Example, ...], tuple[tuple[Example, Reason], ...]]:
+    """Return those of `new` that are kept, and the others with the reason.
+
+    Args:
+        new: in the order in which they came.
+        kept: everything that earlier calls kept.
+        overlap: index of the evaluation tasks.
+        duplicate_similarity: Jaccard similarity of code tokens from which two examples are one, in (0, 1].
+        max_example_tokens: estimated at four characters a token.
+        per_task: examples of one task in one batch, at most.
+        pattern_share: share of a batch's critique examples that one error pattern may have.
+        pattern_least: how many critique examples any pattern may have, whatever its share.
+        truncated_ids: examples made of an answer that the endpoint cut off.
+        pending_ids: which of `kept` are in the batch that is being filled (the caps are per batch); None for all.
+    """
+    duplicates = Duplicates(duplicate_similarity, kept)
+    batch = [example for example in kept if pending_ids is None or example.id in pending_ids]
+    accepted: list[Example] = []
+    refused: list[tuple[Example, Reason]] = []
+    for example in new:
+        reason = (
+            _unfit(example, truncated_ids, max_example_tokens, overlap)
+            or _duplicate(example, duplicates)
+            or _over_cap(example, batch, per_task, pattern_share, pattern_least)
+        )
+        if reason is not None:
+            refused.append((example, reason))
+            continue
+        duplicates.add(example)
+        batch.append(example)
+        accepted.append(example)
+    return tuple(accepted), tuple(refused)
+
+
+def ready(
+    new_count: int,
+    oldest_age_s: float,
+    round_ended: bool,
+    *,
+    size: int,
+    min_size: int,
+    max_age_s: float,
+) -> bool:
+    """Return whether a batch is cut now: it is full, or it has `min_size` examples and its round or its time is over."""
+    return new_count >= size or (new_count >= min_size and (round_ended or oldest_age_s >= max_age_s))
+
+
+def cut_batch(
+    new: Sequence[Example],
+    earlier: Sequence[Example],
+    *,
+    replay_share: float,
+    mode: Literal["restart", "continue"],
+    rng: Random,
+) -> tuple[tuple[Example, ...], int]:
+    """Return the examples of one training job, and how many of them were in earlier batches.
+
+    Of each task only the latest answer counts; critiques all do.
+
+    Args:
+        new: those that no batch has had yet, oldest first.
+        earlier: those of all batches before, oldest first.
+        replay_share: share of the result that earlier answers should be, in [0, 1]; `continue` only.
+        mode: `restart` takes every current example; `continue` the new ones and a share of replay.
+        rng: chooses the replay.
+    """
+    current = {example.id for example in _latest([*earlier, *new])}
+    fresh = [example for example in new if example.id in current]
+    fresh_ids = {example.id for example in fresh}
+    old = [example for example in _latest(earlier) if example.id in current - fresh_ids]
+    replayed = old if mode == "restart" else _replay(old, len(fresh), replay_share, rng)
+    return (*fresh, *replayed), len(replayed)
+
+
+def _unfit(example: Example, truncated_ids: Collection[str], max_tokens: int, overlap: OverlapIndex) -> Reason | None:
+    if example.id in truncated_ids:
+        return "truncated"
+    if sum(len(message.content) for message in example.messages) > max_tokens * _CHARACTERS_PER_TOKEN:
+        return "too_long"
+    return None if overlaps(overlap, example) is None else "evaluation_overlap"
+
+
+def _duplicate(example: Example, duplicates: Duplicates) -> Reason | None:
+    if duplicates.is_exact(example):
+        return "exact_duplicate"
+    return None if duplicates.near(example) is None else "near_duplicate"
+
+
+def _over_cap(
+    example: Example, batch: Sequence[Example], per_task: int, pattern_share: float, pattern_least: int
+) -> Reason | None:
+    if sum(other.task_id == example.task_id for other in batch) >= per_task:
+        return "task_cap"
+    if example.kind == "answer":
+        return None
+    patterns = Counter(other.pattern for other in batch if other.kind == "critique")
+    allowed = max(pattern_least, math.floor(pattern_share * (patterns.total() + 1)))
+    return "pattern_cap" if patterns[example.pattern] >= allowed else None
+
+
+def _latest(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples without doubles, and of each task's answers the latest only, in the given order."""
+    answers = {example.task_id: example.id for example in examples if example.kind == "answer"}
+    unique = {example.id: example for example in examples}
+    return [e for e in unique.values() if e.kind == "critique" or answers[e.task_id] == e.id]
+
+
+def _replay(old: Sequence[Example], fresh: int, share: float, rng: Random) -> list[Example]:
+    answers = [example for example in old if example.kind == "answer"]
+    wanted = len(answers) if share >= 1 else round(fresh * share / (1 - share))
+    chosen = set(rng.sample(range(len(answers)), min(wanted, len(answers))))
+    return [answer for index, answer in enumerate(answers) if index in chosen]

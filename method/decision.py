@@ -1,0 +1,215 @@
+"""Adaptive refinement: the decision table (method.md, step 5), and which judging could still change it.
+
+Invariants: whoever becomes the incumbent passes everything that the one before passed, whatever the judges say; `keep`
+comes at most once per task; the critique's bar is the incumbent *after* `adopt` or `replace`. Nothing here asks a judge.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from method.laziness import Stakes, needed
+from method.standing import Standing, field, heirs, standing
+from protocols.identity import REFERENCE
+from protocols.records import Candidate, Decision, DecisionKind, Execution, Incumbent, Score, Task
+
+References = Literal["train", "anchor", "hidden"]
+
+
+def decide(
+    task: Task,
+    candidates: Sequence[Candidate],
+    executions: Mapping[str, Execution],
+    scores: Mapping[str, Score],
+    incumbent: Incumbent | None,
+    *,
+    d_up: float,
+    d_low: float,
+    references: References,
+    incumbent_kept_before: bool,
+    decision_id: str,
+    round: int,
+    version: int,
+) -> Decision:
+    """Return what is done with `task` in this round.
+
+    Args:
+        task: the task.
+        candidates: this round's distinct ones; those without code, execution or score take no part.
+        executions: by subject id, the incumbent's included.
+        scores: by subject id, the incumbent's included.
+        incumbent: the best answer known; the data set's own counts as none while `references` is `hidden`.
+        d_up: how much better than the incumbent its successor must score.
+        d_low: how much worse than the incumbent a candidate of low quality scores.
+        references: with `train`, the reference is the `answer` example (id `reference`) of every decision that leaves it
+            the incumbent and makes no other; repeats are left to the duplicate filter.
+        incumbent_kept_before: whether an earlier decision on this task was `keep`.
+        decision_id: id of the result.
+        round: number of the round.
+        version: policy version that was current.
+
+    Raises:
+        KeyError: the incumbent has no execution or no score.
+    """
+    before = visible_incumbent(incumbent, references)
+    shares = {id: score.execution_share for id, score in scores.items()}
+    present = [candidate for candidate in candidates if candidate.id in scores]
+    standings = field(present, executions, before, shares)
+    own = (
+        None
+        if before is None
+        else standing(before.subject_id, executions[before.subject_id], shares[before.subject_id])
+    )
+    values = {id: score.value for id, score in scores.items()}
+    by_id = {candidate.id: candidate for candidate in present}
+    heir = _heir(standings, own, values, by_id, d_up)
+    after = before if heir is None else _incumbent(by_id[heir.id])
+    low = _low(standings, after, values, d_low)
+    kept = None
+    if own is not None and heir is None and not low and not incumbent_kept_before:
+        kept = _best(_equals(standings, own, values, d_up, d_low), values, by_id)
+    subjects = [*(s.id for s in standings), *([own.id] if own else [])]
+    return Decision(
+        id=decision_id,
+        task_id=task.id,
+        round=round,
+        version=version,
+        kinds=_kinds(own, heir, low, kept),
+        incumbent=after,
+        answer_id=_answer_id(heir or kept, after, references),
+        critique_ids=low,
+        scores=tuple(scores[id] for id in subjects),
+    )
+
+
+def visible_incumbent(incumbent: Incumbent | None, references: References) -> Incumbent | None:
+    """Return the incumbent, or None when it is a reference that must stay hidden."""
+    hidden = references == "hidden" and incumbent is not None and incumbent.subject_id == REFERENCE
+    return None if hidden else incumbent
+
+
+def needed_candidates(
+    task: Task,
+    candidates: Sequence[Candidate],
+    executions: Mapping[str, Execution],
+    incumbent: Incumbent | None,
+    w_max_effective: float,
+    d_up: float,
+    d_low: float,
+    *,
+    incumbent_kept_before: bool = False,
+    shares: Mapping[str, float] | None = None,
+) -> tuple[str, ...]:
+    """Return the candidates that the judges must be asked about: the others cannot change the decision.
+
+    The decision is the same whatever J is for the candidates left out, so they may stay unjudged (S = E). Only pairs
+    among the needed ones, and of them with the incumbent, are worth asking.
+
+    Args:
+        task: the task.
+        candidates: as for `decide`.
+        executions: by subject id, the incumbent's included.
+        incumbent: the one that `decide` will see (`visible_incumbent`).
+        w_max_effective: w with which judged answers will be scored, in [0, 1].
+        d_up: as for `decide`.
+        d_low: as for `decide`.
+        incumbent_kept_before: as for `decide`; False asks rather too much.
+        shares: E by subject id where it is not the share of tests passed.
+
+    Raises:
+        KeyError: the incumbent has no execution.
+    """
+    known = shares or {}
+    standings = field(candidates, executions, incumbent, known)
+    own = None
+    if incumbent is not None:
+        own = standing(incumbent.subject_id, executions[incumbent.subject_id], known.get(incumbent.subject_id))
+    stakes = Stakes(weight=w_max_effective, d_up=d_up, d_low=d_low, may_keep=not incumbent_kept_before)
+    wanted = needed(standings, own, stakes)
+    return tuple(s.id for s in standings if s.id in wanted)
+
+
+def settled(
+    task: Task,
+    candidates: Sequence[Candidate],
+    executions: Mapping[str, Execution],
+    incumbent: Incumbent | None,
+    w_max_effective: float,
+    d_up: float,
+    d_low: float,
+    *,
+    incumbent_kept_before: bool = False,
+    shares: Mapping[str, float] | None = None,
+) -> bool:
+    """Return whether no answer of any judge can change the decision. Arguments and errors as `needed_candidates`."""
+    return not needed_candidates(
+        task,
+        candidates,
+        executions,
+        incumbent,
+        w_max_effective,
+        d_up,
+        d_low,
+        incumbent_kept_before=incumbent_kept_before,
+        shares=shares,
+    )
+
+
+def _heir(
+    standings: Sequence[Standing],
+    own: Standing | None,
+    values: Mapping[str, float],
+    by_id: Mapping[str, Candidate],
+    d_up: float,
+) -> Standing | None:
+    best = _best(heirs(standings, own), values, by_id)
+    if best is None or (own is not None and values[best.id] <= values[own.id] + d_up):
+        return None
+    return best
+
+
+def _best(
+    standings: Sequence[Standing], values: Mapping[str, float], by_id: Mapping[str, Candidate]
+) -> Standing | None:
+    """Return the one of highest S; among equals the one given most often, then the first."""
+    return max(standings, key=lambda s: (values[s.id], by_id[s.id].count, -by_id[s.id].index), default=None)
+
+
+def _low(
+    standings: Sequence[Standing], after: Incumbent | None, values: Mapping[str, float], d_low: float
+) -> tuple[str, ...]:
+    if after is None:
+        return tuple(s.id for s in standings if not s.solved and values[s.id] < 1.0 - d_low)
+    bar = values[after.subject_id] - d_low
+    return tuple(s.id for s in standings if s.id != after.subject_id and values[s.id] < bar)
+
+
+def _equals(
+    standings: Sequence[Standing], own: Standing, values: Mapping[str, float], d_up: float, d_low: float
+) -> list[Standing]:
+    """Return the candidates that confirm the incumbent: as good by executions, and close to it by score."""
+    low, high = values[own.id] - d_low, values[own.id] + d_up
+    return [s for s in standings if s.executable and s.covers(own) and low <= values[s.id] <= high]
+
+
+def _incumbent(candidate: Candidate) -> Incumbent:
+    return Incumbent(subject_id=candidate.id, origin="self", code=candidate.code or "")
+
+
+def _kinds(
+    own: Standing | None, heir: Standing | None, low: Sequence[str], kept: Standing | None
+) -> tuple[DecisionKind, ...]:
+    kinds: list[DecisionKind] = []
+    if heir is not None:
+        kinds.append("adopt" if own is None else "replace")
+    if low:
+        kinds.append("critique")
+    if kept is not None:
+        kinds.append("keep")
+    return tuple(kinds) or ("skip",)
+
+
+def _answer_id(winner: Standing | None, after: Incumbent | None, references: References) -> str | None:
+    if winner is not None:
+        return winner.id
+    taught = references == "train" and after is not None and after.subject_id == REFERENCE
+    return REFERENCE if taught else None

@@ -1,1 +1,1 @@
-"""The method as pure rules (see the paper note in README.md): no I/O, no Trio, no clock, no randomness that is not passed in."""
+"""The method as pure rules (see README.md): no I/O, no Trio, no clock, no randomness that is not passed in."""

@@ -57,13 +57,13 @@ def schedule_pairs(
         standings: what is known before judging (E); missing ones count as 0. Equals keep the given order.
     """
     known = standings or {}
-    ids = [id for id in dict.fromkeys(candidate_ids) if id != incumbent_id]
-    ranked = sorted(ids, key=lambda id: -known.get(id, 0.0))
+    ids = [candidate for candidate in dict.fromkeys(candidate_ids) if candidate != incumbent_id]
+    ranked = sorted(ids, key=lambda candidate: -known.get(candidate, 0.0))
     if schedule == "anchor":
         pairs = _anchored(ranked, incumbent_id)
     else:
         field = ranked if incumbent_id is None else [*ranked, incumbent_id]
-        field = sorted(field, key=lambda id: -known.get(id, 0.0))
+        field = sorted(field, key=lambda candidate: -known.get(candidate, 0.0))
         pairs = _neighbours(field) if schedule == "swiss" else _everybody(field)
     return tuple(pairs[:max_pairs])
 
@@ -78,7 +78,7 @@ def fold(forward: Verdict, backward: Verdict) -> Opinion:
     if not same:
         raise ValueError(f"verdicts {forward.id} and {backward.id} are not the two orders of one pair by one judge")
     names = [*forward.perspectives, *(name for name in backward.perspectives if name not in forward.perspectives)]
-    perspectives = {
+    perspectives: dict[str, Choice] = {
         name: _agreed(forward.perspectives.get(name, "abstain"), backward.perspectives.get(name, "abstain"))
         for name in names
     }
@@ -113,8 +113,8 @@ def parse_verdict(answer: str) -> tuple[Choice, dict[str, Choice]] | None:
 
 def _anchored(ranked: Sequence[str], incumbent_id: str | None) -> list[Pair]:
     if incumbent_id is not None:
-        return [Pair(id, incumbent_id) for id in ranked]
-    return [Pair(id, ranked[0]) for id in ranked[1:]]
+        return [Pair(candidate, incumbent_id) for candidate in ranked]
+    return [Pair(candidate, ranked[0]) for candidate in ranked[1:]]
 
 
 def _neighbours(field: Sequence[str]) -> list[Pair]:

@@ -18,8 +18,8 @@ def agreement(matrix: Mapping[str, Sequence[bool]], counts: Mapping[str, int] | 
     """
     known = counts or {}
     sizes: dict[tuple[bool, ...], int] = {}
-    for id, row in matrix.items():
-        sizes[tuple(row)] = sizes.get(tuple(row), 0) + known.get(id, 1)
+    for candidate, row in matrix.items():
+        sizes[tuple(row)] = sizes.get(tuple(row), 0) + known.get(candidate, 1)
     values = {row: size * sum(row) for row, size in sizes.items()}
     best = max(values.values(), default=0)
-    return {id: values[tuple(row)] / best if best else 0.0 for id, row in matrix.items()}
+    return {candidate: values[tuple(row)] / best if best else 0.0 for candidate, row in matrix.items()}

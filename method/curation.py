@@ -1,7 +1,7 @@
 """Curation (method.md, step 7): which examples are kept, and when and of what a batch is cut.
 
 Invariants: every refused example has one reason, the first that holds in the order of `Reason`; nothing is counted
-against a cap but what was kept; no state of its own.
+against a cap but what was kept; no state of its own (a `Duplicates` index is the caller's).
 """
 
 import math
@@ -14,7 +14,7 @@ from method.duplicates import Duplicates
 from method.overlap import OverlapIndex, overlap_index, overlaps
 from protocols.records import Example
 
-__all__ = ["OverlapIndex", "Reason", "curate", "cut_batch", "overlap_index", "overlaps", "ready"]
+__all__ = ["Duplicates", "OverlapIndex", "Reason", "curate", "cut_batch", "overlap_index", "overlaps", "ready"]
 
 Reason = Literal[
     "truncated", "too_long", "evaluation_overlap", "exact_duplicate", "near_duplicate", "task_cap", "pattern_cap"
@@ -35,6 +35,7 @@ def curate(
     pattern_least: int = 4,
     truncated_ids: Collection[str] = (),
     pending_ids: Collection[str] | None = None,
+    duplicates: Duplicates | None = None,
 ) -> tuple[tuple[Example, ...], tuple[tuple[Example, Reason], ...]]:
     """Return those of `new` that are kept, and the others with the reason.
 
@@ -49,21 +50,23 @@ def curate(
         pattern_least: how many critique examples any pattern may have, whatever its share.
         truncated_ids: examples made of an answer that the endpoint cut off.
         pending_ids: which of `kept` are in the batch that is being filled (the caps are per batch); None for all.
+        duplicates: index that holds `kept` already, and is given what is kept now; None builds one, which takes long
+            for thousands of examples.
     """
-    duplicates = Duplicates(duplicate_similarity, kept)
+    index = Duplicates(duplicate_similarity, kept) if duplicates is None else duplicates
     batch = [example for example in kept if pending_ids is None or example.id in pending_ids]
     accepted: list[Example] = []
     refused: list[tuple[Example, Reason]] = []
     for example in new:
         reason = (
             _unfit(example, truncated_ids, max_example_tokens, overlap)
-            or _duplicate(example, duplicates)
+            or _duplicate(example, index)
             or _over_cap(example, batch, per_task, pattern_share, pattern_least)
         )
         if reason is not None:
             refused.append((example, reason))
             continue
-        duplicates.add(example)
+        index.add(example)
         batch.append(example)
         accepted.append(example)
     return tuple(accepted), tuple(refused)
@@ -78,7 +81,7 @@ def ready(
     min_size: int,
     max_age_s: float,
 ) -> bool:
-    """Return whether a batch is cut now: it is full, or it has `min_size` examples and its round or its time is over."""
+    """Return whether a batch is cut now: it is full, or it has `min_size` examples and its round or time is over."""
     return new_count >= size or (new_count >= min_size and (round_ended or oldest_age_s >= max_age_s))
 
 

@@ -1,7 +1,8 @@
 """Adaptive refinement: the decision table (method.md, step 5), and which judging could still change it.
 
-Invariants: whoever becomes the incumbent passes everything that the one before passed, whatever the judges say; `keep`
-comes at most once per task; the critique's bar is the incumbent *after* `adopt` or `replace`. Nothing here asks a judge.
+Invariants: whoever becomes the incumbent passes everything that the one before passed, whatever the judges say;
+`keep` comes at most once per task; the critique's bar is the incumbent *after* `adopt` or `replace`. Nothing here asks
+a judge.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,8 +41,8 @@ def decide(
         incumbent: the best answer known; the data set's own counts as none while `references` is `hidden`.
         d_up: how much better than the incumbent its successor must score.
         d_low: how much worse than the incumbent a candidate of low quality scores.
-        references: with `train`, the reference is the `answer` example (id `reference`) of every decision that leaves it
-            the incumbent and makes no other; repeats are left to the duplicate filter.
+        references: with `train`, the reference is the `answer` example (id `reference`) of every decision that leaves
+            it the incumbent and makes no other; repeats are left to the duplicate filter.
         incumbent_kept_before: whether an earlier decision on this task was `keep`.
         decision_id: id of the result.
         round: number of the round.
@@ -51,7 +52,7 @@ def decide(
         KeyError: the incumbent has no execution or no score.
     """
     before = visible_incumbent(incumbent, references)
-    shares = {id: score.execution_share for id, score in scores.items()}
+    shares = {subject: score.execution_share for subject, score in scores.items()}
     present = [candidate for candidate in candidates if candidate.id in scores]
     standings = field(present, executions, before, shares)
     own = (
@@ -59,7 +60,7 @@ def decide(
         if before is None
         else standing(before.subject_id, executions[before.subject_id], shares[before.subject_id])
     )
-    values = {id: score.value for id, score in scores.items()}
+    values = {subject: score.value for subject, score in scores.items()}
     by_id = {candidate.id: candidate for candidate in present}
     heir = _heir(standings, own, values, by_id, d_up)
     after = before if heir is None else _incumbent(by_id[heir.id])
@@ -77,7 +78,7 @@ def decide(
         incumbent=after,
         answer_id=_answer_id(heir or kept, after, references),
         critique_ids=low,
-        scores=tuple(scores[id] for id in subjects),
+        scores=tuple(scores[subject] for subject in subjects),
     )
 
 

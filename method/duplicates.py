@@ -1,10 +1,13 @@
 """Exact and near duplicates among examples.
 
 Exact: the same turns. Near: MinHash over runs of three code tokens, candidates confirmed by the exact Jaccard
-similarity of the runs, so the sketch can only miss, never invent. Compared within one kind of example: an `answer` by its code,
-a `critique` by the bad code and the mended code. An answer that the same task gave in an earlier round is no duplicate: the new one
-takes its place.
+similarity of the runs, so the sketch can only miss, never invent. Compared within one kind of example: an `answer` by
+its code, a `critique` by the bad code and the mended code. An answer that the same task gave in an earlier round is
+no near duplicate: the new one takes its place.
 """
+
+# datasketch ships partial annotations.
+# pyright: reportUnknownMemberType=false
 
 import io
 import tokenize
@@ -67,11 +70,11 @@ class Duplicates:
     def near(self, example: Example) -> str | None:
         """Return the id of a similar example that was seen; None when there is none."""
         runs = _runs(_taught(example))
-        found: list[str] = self._sketches[example.kind].query(_sketch(runs))
-        for id in sorted(found):
-            other, others = self._seen[id]
+        found = map(str, self._sketches[example.kind].query(_sketch(runs)))
+        for seen_id in sorted(found):
+            other, others = self._seen[seen_id]
             if not _superseded(other, example) and _jaccard(runs, others) >= self._threshold:
-                return id
+                return seen_id
         return None
 
 

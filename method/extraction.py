@@ -96,7 +96,7 @@ def _clean(lines: list[str]) -> str:
 
 
 def _without_prose(code: str) -> str:
-    """Cut what follows the code of an unclosed fence, when that makes it parse. A cut never falls within a statement."""
+    """Cut what follows the code of an unclosed fence, when that makes it parse; never within a statement."""
     if parse(code) is not None:
         return code
     lines = code.splitlines()

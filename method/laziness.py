@@ -1,4 +1,4 @@
-"""Lazy judging: which candidates' scores, each known only to lie in an interval, leave a row of the decision table open.
+"""Lazy judging: whose scores, each known only to lie in an interval, leave a row of the decision table open.
 
 Before judging, S of an executable subject lies in [(1 - w) E, (1 - w) E + w]. Invariant (tested against the exhaustive
 decision): whatever the scores of those left out are within their intervals, the decision is the same. It errs towards
@@ -69,13 +69,13 @@ class _Question:
         if self._own is None:
             return bool(self._contenders)
         own = self._ranges[self._own.id]
-        return any(self._ranges[id].above(own, self._stakes.d_up) for id in self._contenders)
+        return any(self._ranges[subject].above(own, self._stakes.d_up) for subject in self._contenders)
 
     def _may_be_replaced(self) -> bool:
         if self._own is None:
             return bool(self._contenders)
         own = self._ranges[self._own.id]
-        return any(not self._ranges[id].below(own, self._stakes.d_up) for id in self._contenders)
+        return any(not self._ranges[subject].below(own, self._stakes.d_up) for subject in self._contenders)
 
     def _open_succession(self) -> set[str]:
         if not self._may_be_replaced():
@@ -89,12 +89,12 @@ class _Question:
         own = [] if self._own is None or self._surely_replaced() else [self._own.id]
         return [*own, *(self._contenders if self._may_be_replaced() else [])]
 
-    def _bars(self, id: str) -> list[tuple[str | None, _Interval]]:
-        """Return whose scores may be the bar below which the candidate `id` is critiqued."""
+    def _bars(self, subject: str) -> list[tuple[str | None, _Interval]]:
+        """Return whose scores may be the bar below which the candidate `subject` is critiqued."""
         incumbents = self._incumbents()
         if not incumbents:
             return [(None, _SOLVED_BAR)]
-        return [(other, self._ranges[other]) for other in incumbents if other != id]
+        return [(other, self._ranges[other]) for other in incumbents if other != subject]
 
     def _is_low(self, standing: Standing) -> bool | None:
         """Return whether a candidate will be critiqued; None while that is open."""
@@ -112,7 +112,7 @@ class _Question:
         open_: set[str] = set()
         for standing in self._standings:
             if self._is_low(standing) is None:
-                open_ |= {standing.id, *(id for id, _ in self._bars(standing.id) if id is not None)}
+                open_ |= {standing.id, *(subject for subject, _ in self._bars(standing.id) if subject is not None)}
         return open_
 
     def _open_keep(self) -> set[str]:
@@ -126,12 +126,12 @@ class _Question:
             return set()
         return {own.id, *(s.id for s in able)}
 
-    def _may_equal(self, id: str, own: str) -> bool:
-        score, bar = self._ranges[id], self._ranges[own]
+    def _may_equal(self, subject: str, own: str) -> bool:
+        score, bar = self._ranges[subject], self._ranges[own]
         return not score.below(bar, -self._stakes.d_low) and not score.above(bar, self._stakes.d_up)
 
-    def _surely_equals(self, id: str, own: str) -> bool:
-        score, bar = self._ranges[id], self._ranges[own]
+    def _surely_equals(self, subject: str, own: str) -> bool:
+        score, bar = self._ranges[subject], self._ranges[own]
         return score.above(bar, -self._stakes.d_low) and score.below(bar, self._stakes.d_up)
 
 

@@ -1,6 +1,7 @@
-"""How far each judge can be trusted, measured for free: where two compared answers differ in E, the opinion is right or wrong.
+"""How far each judge can be trusted, for free: where compared answers differ in E, an opinion is right or wrong.
 
-Invariants: reliability lies in (0, 1) and is 0.5 before anything is known; a judge no better than a coin weighs nothing.
+Invariants: reliability lies in (0, 1) and is 0.5 before anything is known; a judge no better than a coin weighs
+nothing.
 """
 
 import math
@@ -65,7 +66,7 @@ def update(reliability: Reliability, opinion: Opinion, shares: Mapping[str, floa
     Args:
         reliability: the judge's record before.
         opinion: what it thinks of one pair.
-        shares: E by subject id; a pair of which one is missing, or that is equal in E, teaches nothing on right and wrong.
+        shares: E by subject id; a pair of which one is missing, or that is equal in E, proves nothing.
     """
     left, right = shares.get(opinion.left_id), shares.get(opinion.right_id)
     better = None if left is None or right is None or left == right else ("left" if left > right else "right")

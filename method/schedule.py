@@ -1,7 +1,7 @@
 """Which tasks come next: those from which the policy can still learn.
 
-Order of `learning`: new tasks; tasks solved sometimes, the most uncertain first; solved or hopeless tasks that are due again;
-the others, the most nearly due first. Nothing is ever left out but by `limit`.
+Order of `learning`: new tasks; tasks solved sometimes, the most uncertain first; solved or hopeless tasks that are due
+again; the others, the most nearly due first. Nothing is ever left out but by `limit`.
 """
 
 import math
@@ -34,7 +34,7 @@ def order_tasks(
     shuffled = list(task_ids)
     rng.shuffle(shuffled)
     if mode == "learning":
-        shuffled.sort(key=lambda id: _priority(success.get(id, (0, 0)), last_round.get(id), round))
+        shuffled.sort(key=lambda task_id: _priority(success.get(task_id, (0, 0)), last_round.get(task_id), round))
     return tuple(shuffled[:limit])
 
 

@@ -14,7 +14,7 @@ def select_for_critique(
         per_task: how many at most, 0 or more.
     """
     first: dict[str, str] = {}
-    for id, pattern in candidates:
-        first.setdefault(pattern, id)
+    for candidate, pattern in candidates:
+        first.setdefault(pattern, candidate)
     rarest = sorted(first, key=lambda pattern: seen.get(pattern, 0))
     return tuple(first[pattern] for pattern in rarest[:per_task])

@@ -54,7 +54,7 @@ def field(
     incumbent: Incumbent | None,
     shares: Mapping[str, float],
 ) -> tuple[Standing, ...]:
-    """Return the standings of the candidates that take part: those with code and an execution, the incumbent left out."""
+    """Return the standings of the candidates that take part: with code and an execution, and not the incumbent."""
     return tuple(
         standing(candidate.id, executions[candidate.id], shares.get(candidate.id))
         for candidate in candidates

@@ -1,9 +1,9 @@
 """Strengths out of opinions: Bradley-Terry maximum likelihood with a small prior, and win rates out of strengths.
 
-Model: i beats j with probability s_i / (s_i + s_j). A tie is half a win for each. The prior is `prior` wins and as many losses
-of everybody against a player of strength 1: it keeps strengths finite, ties unconnected answers together, and is even-handed
-(all results reversed give 1 - J). Fitted by minorisation-maximisation (Hunter 2004); `choix` fits the same model without
-weights, and the tests compare the two.
+Model: i beats j with probability s_i / (s_i + s_j). A tie is half a win for each. The prior is `prior` wins and as many
+losses of everybody against a player of strength 1: it keeps strengths finite, ties unconnected answers together, and is
+even-handed (all results reversed give 1 - J). Fitted by minorisation-maximisation (Hunter 2004); `choix` fits the same
+model without weights, and the tests compare the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def win_rates(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]], *, 
     """
     wins = _wins(ids, opinions)
     strengths = _strengths(ids, wins, prior)
-    return {id: _against_field(id, strengths) for id in ids}
+    return {player: _against_field(player, strengths) for player in ids}
 
 
 def _wins(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]]) -> dict[tuple[str, str], float]:
@@ -45,30 +45,32 @@ def _wins(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]]) -> dict
         if opinion.choice == "abstain":
             continue
         left = {"left": 1.0, "right": 0.0, "tie": 0.5}[opinion.choice] * weight
-        pair = (opinion.left_id, opinion.right_id)
-        wins[pair] = wins.get(pair, 0.0) + left
-        wins[pair[::-1]] = wins.get(pair[::-1], 0.0) + weight - left
+        for pair, won in (
+            ((opinion.left_id, opinion.right_id), left),
+            ((opinion.right_id, opinion.left_id), weight - left),
+        ):
+            wins[pair] = wins.get(pair, 0.0) + won
     return wins
 
 
 def _strengths(ids: Sequence[str], wins: Mapping[tuple[str, str], float], prior: float) -> dict[str, float]:
-    won = {id: prior + sum(count for (winner, _), count in wins.items() if winner == id) for id in ids}
+    won = {player: prior + sum(count for (winner, _), count in wins.items() if winner == player) for player in ids}
     strengths = dict.fromkeys(ids, 1.0)
     for _ in range(_ROUNDS):
-        games = {id: 2 * prior / (strengths[id] + 1) for id in ids}
+        games = {player: 2 * prior / (strengths[player] + 1) for player in ids}
         for (winner, loser), count in wins.items():
             share = count / (strengths[winner] + strengths[loser])
             games[winner] += share
             games[loser] += share
-        fitted = {id: won[id] / games[id] for id in ids}
-        moved = max((abs(fitted[id] - strengths[id]) / fitted[id] for id in ids), default=0.0)
+        fitted = {player: won[player] / games[player] for player in ids}
+        moved = max((abs(fitted[player] - strengths[player]) / fitted[player] for player in ids), default=0.0)
         strengths = fitted
         if moved < _TOLERANCE:
             break
     return strengths
 
 
-def _against_field(id: str, strengths: Mapping[str, float]) -> float:
-    own = strengths[id]
-    rates = [own / (own + strength) for other, strength in strengths.items() if other != id]
+def _against_field(player: str, strengths: Mapping[str, float]) -> float:
+    own = strengths[player]
+    rates = [own / (own + strength) for other, strength in strengths.items() if other != player]
     return sum(rates) / len(rates) if rates else 0.5

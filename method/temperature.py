@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def ladder(temperatures: Sequence[float], candidates: int) -> tuple[tuple[float, int], ...]:
-    """Return (temperature, number of candidates) for each request, coolest first; rungs without candidates are left out.
+    """Return (temperature, number of candidates) for each request, coolest first; empty rungs are left out.
 
     Args:
         temperatures: one or more; equal ones are one rung.

@@ -47,6 +47,7 @@ class GroupWriter:
         self._group_records = group_records
         self._thread = trio.CapacityLimiter(1)
         self._waiting: list[_Append] = []
+        self._waiting_rows = 0
         self._arrived = trio.Event()
         self._hurry = trio.Event()
         self._closed = False
@@ -63,7 +64,8 @@ class GroupWriter:
         append = _Append(rows)
         self._waiting.append(append)
         self._arrived.set()
-        if sum(len(other.rows) for other in self._waiting) >= self._group_records:
+        self._waiting_rows += len(rows)
+        if self._waiting_rows >= self._group_records:
             self._hurry.set()
         await append.ended.wait()
         if append.error is not None:
@@ -88,7 +90,7 @@ class GroupWriter:
                     return
 
     def _next_group(self) -> list[_Append]:
-        group, self._waiting = self._waiting, []
+        group, self._waiting, self._waiting_rows = self._waiting, [], 0
         if not self._closed:
             self._arrived, self._hurry = trio.Event(), trio.Event()
         return group

@@ -1,0 +1,67 @@
+"""The gate: whether a trained adapter becomes the policy (method.md, step 9).
+
+The rule, over the gate's tasks, each answered by the version before and by the new one. Let d be the new pass@1 minus
+the old one, and [low, high] its two-sided interval at `confidence`, by a bootstrap that draws tasks in pairs. Refused
+when either holds:
+
+- **d < -tolerance**: it fell by more than is allowed, whether or not that could be chance. With few tasks such a fall
+  often is chance; refusing then costs one batch, while promoting a damaged version would poison all later data.
+- **high < 0**: the fall is within the tolerance, but sure. It would add up over rounds, each within the tolerance.
+
+Otherwise promoted: a fall exactly as large as the tolerance still is, and an improvement need not be shown.
+"""
+
+from typing import NamedTuple
+
+from evals.bootstrap import Difference, paired_difference
+from protocols.records import Evaluation
+
+_ROUNDING = 1e-9
+"""Falls are sums of fractions: one that equals the tolerance must not be refused for its last bit."""
+
+
+class GateVerdict(NamedTuple):
+    """What the gate decided, and on what."""
+
+    promote: bool
+    difference: float
+    """pass@1 of the new version minus that of the old, in [-1, 1]."""
+    low: float
+    """Lower end of its interval."""
+    high: float
+    reason: str
+    """One sentence with the figures, for the record and the report."""
+
+
+def gate(
+    old: Evaluation, new: Evaluation, *, tolerance: float, confidence: float, seed: int, resamples: int = 2000
+) -> GateVerdict:
+    """Decide whether `new` may follow `old`, by the rule above.
+
+    Args:
+        old: the current version's answers to the gate's tasks.
+        new: the new version's answers to the same tasks.
+        tolerance: fall of pass@1 that is still promoted, in [0, 1].
+        confidence: of the interval, in (0, 1).
+        seed: of the bootstrap.
+        resamples: draws of the bootstrap.
+
+    Raises:
+        ValueError: the two evaluations are not of the same tasks, or hold none.
+    """
+    difference = paired_difference(old.results, new.results, confidence=confidence, resamples=resamples, seed=seed)
+    complaint = _complaint(difference, tolerance, confidence)
+    figures = (
+        f"gate pass@1 {old.pass_at_1:.3f} -> {new.pass_at_1:.3f}, difference {difference.mean:+.3f} "
+        f"[{difference.low:+.3f}, {difference.high:+.3f}] at {confidence:.0%} over {difference.tasks} tasks"
+    )
+    reason = f"{figures}: {complaint or f'no fall of more than {tolerance:.3f}'}"
+    return GateVerdict(not complaint, difference.mean, difference.low, difference.high, reason)
+
+
+def _complaint(difference: Difference, tolerance: float, confidence: float) -> str:
+    if difference.mean < -tolerance - _ROUNDING:
+        return f"it fell by more than {tolerance:.3f}"
+    if difference.high < -_ROUNDING:
+        return f"it fell within the tolerance of {tolerance:.3f}, but surely (at {confidence:.0%})"
+    return ""

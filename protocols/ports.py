@@ -12,12 +12,15 @@ import msgspec
 
 from protocols.records import (
     ErrorClass,
+    Evaluation,
+    EvaluationPurpose,
     Evidence,
     Example,
     LedgerRecord,
     Message,
     PolicyVersion,
     Probe,
+    TaskResult,
     Test,
     TestOutcome,
     TrainingReport,
@@ -122,6 +125,47 @@ class Policy(Protocol):
         Raises:
             PublishError: the current version could not be put back.
         """
+        ...
+
+
+class GateVerdict(Protocol):
+    """What the gate says about a staged version."""
+
+    @property
+    def promote(self) -> bool:
+        """Whether it may become the current version."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence with the figures."""
+        ...
+
+
+class Gate(Protocol):
+    """Compares a staged version's evaluation with that of the version before it, on the same tasks."""
+
+    def __call__(self, old: Evaluation, new: Evaluation) -> GateVerdict:
+        """Return the verdict. Pure: the same evaluations give the same verdict."""
+        ...
+
+
+class Assessor(Protocol):
+    """Turns counted answers into an evaluation with its intervals."""
+
+    def __call__(
+        self,
+        *,
+        purpose: EvaluationPurpose,
+        version: int,
+        round: int,
+        results: Sequence[TaskResult],
+        executable_share: float,
+        prompt_tokens: int,
+        completion_tokens: int,
+        seconds: float,
+    ) -> Evaluation:
+        """Return the evaluation. Pure."""
         ...
 
 

@@ -62,8 +62,9 @@ class TasksSettings(_Section):
     """Answered for the report alone, never trained on; None leaves it out."""
     limit: Positive | None = None
     """Take only the first so many of each set."""
-    check_references: bool = True
-    """Run every reference against its tests before the run starts."""
+    failing_references: Literal["refuse", "drop_tests"] = "refuse"
+    """What happens before the run starts when a reference answer fails one of its own tests: refuse the tasks file,
+    or drop the test (and the task, when no test is left)."""
 
 
 class EndpointSettings(_Section):

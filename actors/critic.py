@@ -1,0 +1,150 @@
+"""The Critic: has selected low-quality candidates criticised, and runs each proposed revision."""
+
+import secrets
+from collections import Counter
+
+import trio
+
+from actors.executor import Executor
+from actors.messages import Criticised, Judged
+from method.error_pattern import error_pattern
+from method.extraction import extract_code
+from method.selection import select_for_critique
+from protocols.identity import derive
+from protocols.ports import Chat, ChatAnswer, ChatRequest, Ledger
+from protocols.prompts import critic_prompt
+from protocols.records import Candidate, Critique, Execution
+
+
+class Critic:
+    """Step 6 of the method.
+
+    Args:
+        per_task: critiques per task and round, at most; 0 criticises nothing.
+    """
+
+    def __init__(
+        self,
+        critic: Chat,
+        executor: Executor,
+        ledger: Ledger,
+        *,
+        per_task: int,
+        temperature: float,
+        max_tokens: int,
+    ) -> None:
+        self._critic = critic
+        self._executor = executor
+        self._ledger = ledger
+        self._per_task = per_task
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+        self._seen = Counter[str]()
+
+    async def restore(self) -> None:
+        """Count the error patterns that were criticised before, for rarest-seen-first."""
+        self._seen = Counter(critique.pattern for critique in await self._ledger.find(Critique))
+
+    async def criticise(self, item: Judged) -> Criticised:
+        """Return the item with its critiques; those in the ledger are not asked again.
+
+        Raises:
+            EndpointError: the critic could not be asked.
+            SandboxError: a revision could not be run.
+        """
+        critiques: list[Critique] = []
+
+        async def criticise(candidate: Candidate) -> None:
+            critiques.append(await self._criticise(item, candidate))
+
+        async with trio.open_nursery() as nursery:
+            for candidate in await self._select(item):
+                nursery.start_soon(criticise, candidate)
+        return Criticised(
+            task=item.task,
+            round=item.round,
+            candidates=item.candidates,
+            executions=item.executions,
+            decision=item.decision,
+            critiques=tuple(sorted(critiques, key=lambda critique: critique.id)),
+        )
+
+    async def _select(self, item: Judged) -> tuple[Candidate, ...]:
+        """Return what was criticised before a restart, filled up with the rarest patterns."""
+        by_id = {candidate.id: candidate for candidate in item.candidates if candidate.code is not None}
+        earlier = await self._ledger.find(Critique, task_id=item.task.id, round=item.round)
+        known = {critique.candidate_id: critique.pattern for critique in earlier}
+        patterns = {
+            id: pattern
+            for id in item.decision.critique_ids
+            if id in by_id and (pattern := error_pattern(item.executions[id])) not in known.values()
+        }
+        chosen = select_for_critique(tuple(patterns.items()), self._seen, self._per_task - len(known))
+        self._seen.update(patterns[id] for id in chosen)
+        return tuple(by_id[id] for id in (*known, *chosen))
+
+    async def _criticise(self, item: Judged, candidate: Candidate) -> Critique:
+        id = derive("critique", candidate.id)
+        known = await self._ledger.get(Critique, id)
+        if known is not None:
+            return known
+        incumbent = item.decision.incumbent
+        shown = incumbent.code if incumbent is not None else None
+        execution = item.executions[candidate.id]
+        answer = await self._critic.chat(
+            ChatRequest(
+                messages=critic_prompt(item.task, candidate.code or "", execution, shown, secrets.token_hex(8)),
+                temperature=self._temperature,
+                max_tokens=self._max_tokens,
+            )
+        )
+        text, revision = split_critique(answer.choices[0].text, item.task.entry_point)
+        verified = revision is not None and await self._verify(item, id, revision)
+        critique = _critique(id, item, candidate, execution, self._critic.name, text, revision, verified, answer)
+        await self._ledger.append(critique)
+        return critique
+
+    async def _verify(self, item: Judged, critique_id: str, revision: str) -> bool:
+        """Whether the revision passes at least what the incumbent passes (everything, when there is none)."""
+        execution = await self._executor.run(item.task, item.round, critique_id, revision)
+        incumbent = item.decision.incumbent
+        standard = item.executions.get(incumbent.subject_id) if incumbent is not None else None
+        if standard is None:
+            return execution.solved
+        return bool(execution.outcomes) and all(
+            ours.passed or not theirs.passed
+            for ours, theirs in zip(execution.outcomes, standard.outcomes, strict=True)
+        )
+
+
+def split_critique(text: str, entry_point: str | None) -> tuple[str, str | None]:
+    """Return what was written before the first code block, and the revised code (None when there is none)."""
+    head, fence, _ = text.partition("```")
+    return head.strip(), extract_code(text, entry_point) if fence else None
+
+
+def _critique(
+    id: str,
+    item: Judged,
+    candidate: Candidate,
+    execution: Execution,
+    critic: str,
+    text: str,
+    revision: str | None,
+    verified: bool,
+    answer: ChatAnswer,
+) -> Critique:
+    return Critique(
+        id=id,
+        task_id=item.task.id,
+        round=item.round,
+        candidate_id=candidate.id,
+        critic=critic,
+        pattern=error_pattern(execution),
+        text=text,
+        revision=revision,
+        verified=verified,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        seconds=answer.seconds,
+    )

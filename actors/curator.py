@@ -1,0 +1,257 @@
+"""The Curator: makes examples of what the round decided, filters them, and cuts batches.
+
+It counts each round's tasks; when the last one has ended and the round's last batch is sent, it sends `RoundClosed`.
+One task at a time: its work is small, and the order of examples is the order in which tasks ended.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import structlog
+import trio
+
+from actors.messages import Criticised, Ended, Item, RoundClosed
+from method.curation import OverlapIndex, curate, cut_batch, ready
+from method.examples import answer_example, critique_example
+from protocols.identity import derive
+from protocols.ports import Ledger
+from protocols.records import Batch, Example, FilterCount, PolicyVersion, Round
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class CurationRule(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of step 7; see `protocols.settings.CurateSettings` for each."""
+
+    size: int
+    min_size: int
+    max_age_s: float
+    replay: float
+    duplicate_similarity: float
+    max_example_tokens: int
+    per_task: int
+    pattern_share: float
+    mode: Literal["restart", "continue"]
+    references: Literal["train", "anchor", "hidden"]
+    seed: int
+
+
+class CuratorStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What the Curator holds."""
+
+    pending: int
+    """Examples that are in no batch yet."""
+    batches: int
+    ended: int
+    """Tasks of the open rounds that have ended."""
+
+
+class Curator:
+    """Step 7 of the method.
+
+    Args:
+        evaluation_tasks: overlap index of every task that must never be trained on.
+        outbox: to the Trainer.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        inbox: "trio.MemoryReceiveChannel[Item]",
+        outbox: "trio.MemorySendChannel[Batch | RoundClosed]",
+        evaluation_tasks: OverlapIndex,
+        rule: CurationRule,
+    ) -> None:
+        self._ledger = ledger
+        self._inbox = inbox
+        self._outbox = outbox
+        self._overlap = evaluation_tasks
+        self._rule = rule
+        self._kept: list[Example] = []
+        self._pending: list[Example] = []
+        self._oldest: float | None = None
+        self._ended: dict[int, set[str]] = defaultdict(set)
+        self._unsent: list[Batch | RoundClosed] = []
+        self._batches = 0
+        self._restored = False
+
+    def statistics(self) -> CuratorStatistics:
+        """Return what the Curator holds now."""
+        return CuratorStatistics(
+            pending=len(self._pending),
+            batches=self._batches,
+            ended=sum(len(ended) for ended in self._ended.values()),
+        )
+
+    async def run(self) -> None:
+        """Curate until the inbox ends, then close the outbox."""
+        await self._restore()
+        await self._send_all()
+        while True:
+            with trio.move_on_after(self._remaining_s()) as waited:
+                try:
+                    item = await self._inbox.receive()
+                except trio.EndOfChannel:
+                    break
+                await self._take(item)
+            if waited.cancelled_caught or len(self._pending) >= self._rule.size:
+                await self._cut_if_ready(self._last_round(), round_ended=False)
+            await self._send_all()
+        await self._outbox.aclose()
+
+    async def _restore(self) -> None:
+        """Take up the examples that are in no batch, and send again the batches that made no version."""
+        if self._restored:
+            return
+        batches = await self._ledger.find(Batch)
+        batched = {id for batch in batches for id in batch.example_ids}
+        self._batches = max((batch.number for batch in batches), default=0)
+        self._kept = list(await self._ledger.find(Example))
+        self._pending = [example for example in self._kept if example.id not in batched]
+        published = {version.batch_id for version in await self._ledger.find(PolicyVersion)}
+        self._unsent = [batch for batch in batches if batch.id not in published]
+        self._restored = True
+
+    def _remaining_s(self) -> float:
+        if self._oldest is None or len(self._pending) < self._rule.min_size:
+            return float("inf")
+        return max(0.0, self._oldest + self._rule.max_age_s - trio.current_time())
+
+    def _last_round(self) -> int:
+        return max(self._ended, default=0)
+
+    async def _take(self, item: Item) -> None:
+        if isinstance(item, Criticised):
+            await self._keep(_examples(item, self._rule.references))
+        elif not isinstance(item, Ended):
+            raise TypeError(f"the Curator cannot take a {type(item).__name__}")
+        self._ended[item.round].add(item.task.id)
+        plan = await self._ledger.get(Round, derive("round", item.round))
+        if plan is not None and self._ended[item.round] >= set(plan.task_ids):
+            del self._ended[item.round]
+            await self._cut_if_ready(item.round, round_ended=True)
+            self._unsent.append(RoundClosed(round=item.round))
+
+    async def _keep(self, examples: Sequence[Example]) -> None:
+        new = [one for one in examples if await self._ledger.get(Example, one.id) is None]
+        if not new:
+            return
+        kept, refused = curate(
+            new,
+            await self._current(),
+            overlap=self._overlap,
+            duplicate_similarity=self._rule.duplicate_similarity,
+            max_example_tokens=self._rule.max_example_tokens,
+            per_task=self._rule.per_task,
+            pattern_share=self._rule.pattern_share,
+        )
+        counts = [
+            FilterCount(id=derive("filter", one.id), task_id=one.task_id, round=one.round, reason=reason)
+            for one, reason in refused
+        ]
+        if kept or counts:
+            await self._ledger.append(*kept, *counts)
+        if kept and self._oldest is None:
+            self._oldest = trio.current_time()
+        self._kept.extend(kept)
+        self._pending.extend(kept)
+
+    async def _current(self) -> tuple[Example, ...]:
+        """Return the examples that may be trained on: all but those whose batch was refused."""
+        refused = await self._quarantined()
+        return tuple(example for example in self._kept if example.id not in refused)
+
+    async def _quarantined(self) -> frozenset[str]:
+        rejected = {v.batch_id for v in await self._ledger.find(PolicyVersion) if v.state in ("rejected", "failed")}
+        return frozenset(
+            id
+            for batch in await self._ledger.find(Batch)
+            if batch.id in rejected
+            for id in batch.example_ids[: len(batch.example_ids) - batch.replayed]
+        )
+
+    async def _cut_if_ready(self, round: int, *, round_ended: bool) -> None:
+        age_s = trio.current_time() - self._oldest if self._oldest is not None else 0.0
+        rule = self._rule
+        if not ready(
+            len(self._pending),
+            age_s,
+            round_ended,
+            size=rule.size,
+            min_size=rule.min_size,
+            max_age_s=rule.max_age_s,
+        ):
+            return
+        number = self._batches + 1
+        pending = {example.id for example in self._pending}
+        earlier = [example for example in await self._current() if example.id not in pending]
+        examples, replayed = cut_batch(
+            self._pending,
+            earlier,
+            replay_share=rule.replay,
+            mode=rule.mode,
+            rng=random.Random(derive("batch", rule.seed, number)),
+        )
+        batch = Batch(
+            id=derive("batch", number),
+            number=number,
+            round=round,
+            version=max((example.version for example in self._pending), default=0),
+            example_ids=tuple(example.id for example in examples),
+            replayed=replayed,
+        )
+        await self._ledger.append(batch)
+        log.info("batch_cut", batch=number, round=round, examples=len(examples), replayed=replayed)
+        self._batches, self._pending, self._oldest = number, [], None
+        self._unsent.append(batch)
+
+    async def _send_all(self) -> None:
+        while self._unsent:
+            await self._outbox.send(self._unsent[0])
+            self._unsent.pop(0)
+
+
+def _examples(item: Criticised, references: Literal["train", "anchor", "hidden"]) -> list[Example]:
+    """Return the examples of one task: its answer, the reference in `train`, and its critiques."""
+    decision, round = item.decision, item.round
+    by_id = {candidate.id: candidate for candidate in item.candidates}
+    examples: list[Example] = []
+    answer = by_id.get(decision.answer_id or "")
+    if answer is not None and answer.code is not None:
+        examples.append(
+            answer_example(item.task, answer.code, origin="self", round=round, version=answer.version)
+        )
+    incumbent = decision.incumbent
+    if references == "train" and incumbent is not None and incumbent.origin == "reference":
+        examples.append(
+            answer_example(item.task, incumbent.code, origin="reference", round=round, version=decision.version)
+        )
+    for critique in item.critiques:
+        candidate = by_id[critique.candidate_id]
+        code, origin = _last_turn(item, critique.revision if critique.verified else None)
+        if code is None or not critique.text:
+            continue
+        examples.append(
+            critique_example(
+                item.task,
+                candidate,
+                item.executions[candidate.id],
+                critique.text,
+                code,
+                origin=origin,
+                pattern=critique.pattern,
+                round=round,
+                version=candidate.version,
+            )
+        )
+    return examples
+
+
+def _last_turn(item: Criticised, verified: str | None) -> tuple[str | None, Literal["self", "reference", "critic"]]:
+    if verified is not None:
+        return verified, "critic"
+    incumbent = item.decision.incumbent
+    return (incumbent.code, incumbent.origin) if incumbent is not None else (None, "critic")

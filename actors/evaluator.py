@@ -1,0 +1,141 @@
+"""The evaluator: has a policy version answer a set of tasks, and counts. Used by the Publisher and by `eval`."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import trio
+
+from actors.executor import Executor
+from method.extraction import extract_code
+from protocols.identity import derive
+from protocols.ports import Assessor, ChatRequest, Ledger, Policy
+from protocols.prompts import answer_prompt
+from protocols.records import NOT_EXECUTABLE, Evaluation, EvaluationPurpose, PolicyVersion, Task, TaskResult
+
+
+class _Answered(msgspec.Struct, frozen=True, kw_only=True):
+    result: TaskResult
+    executable: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Evaluator:
+    """Answers tasks with a fixed sampling and counts what passes.
+
+    Args:
+        assess: turns the counts into an evaluation with its intervals.
+        top_p: of the sampling, as in training.
+        max_tokens: of one answer.
+        concurrency: tasks in flight.
+        seed: of the sampling; the same for every version, so that versions are compared on equal draws.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        executor: Executor,
+        ledger: Ledger,
+        assess: Assessor,
+        *,
+        top_p: float,
+        max_tokens: int,
+        concurrency: int,
+        seed: int,
+    ) -> None:
+        self._policy = policy
+        self._executor = executor
+        self._ledger = ledger
+        self._assess = assess
+        self._top_p = top_p
+        self._max_tokens = max_tokens
+        self._concurrency = concurrency
+        self._seed = seed
+
+    async def evaluate(
+        self,
+        version: PolicyVersion,
+        tasks: Sequence[Task],
+        *,
+        purpose: EvaluationPurpose,
+        round: int,
+        samples: int,
+        temperature: float,
+        staged: bool,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> Evaluation:
+        """Return the evaluation of `version` on `tasks`, from the ledger if it was made before.
+
+        Args:
+            version: the policy version that answers.
+            purpose: what the evaluation is for; there is one for each version and purpose.
+            round: for the record.
+            samples: answers per task, 1 or more.
+            temperature: of each answer.
+            staged: whether the version is on trial (see `Policy.chat`) instead of current.
+            progress: told how many tasks are done, of how many.
+
+        Raises:
+            EndpointError: the policy could not be asked.
+            SandboxError: the sandbox's own machinery failed.
+        """
+        known = await self._known(version, purpose)
+        if known is not None:
+            return known
+        start = trio.current_time()
+        answered: dict[str, _Answered] = {}
+        places = trio.CapacityLimiter(self._concurrency)
+
+        async def answer(task: Task) -> None:
+            async with places:
+                request = self._request(task, purpose, samples, temperature)
+                answered[task.id] = await self._answer(task, request, version if staged else None)
+            progress(len(answered), len(tasks))
+
+        async with trio.open_nursery() as nursery:
+            for task in tasks:
+                nursery.start_soon(answer, task)
+        counted = [answered[task.id] for task in tasks]
+        evaluation = self._assess(
+            purpose=purpose,
+            version=version.number,
+            round=round,
+            results=[one.result for one in counted],
+            executable_share=sum(one.executable for one in counted) / max(1, sum(one.result.samples for one in counted)),
+            prompt_tokens=sum(one.prompt_tokens for one in counted),
+            completion_tokens=sum(one.completion_tokens for one in counted),
+            seconds=trio.current_time() - start,
+        )
+        await self._ledger.append(evaluation)
+        return evaluation
+
+    async def _known(self, version: PolicyVersion, purpose: EvaluationPurpose) -> Evaluation | None:
+        known = await self._ledger.find(Evaluation, version=version.number)
+        return next((evaluation for evaluation in known if evaluation.purpose == purpose), None)
+
+    def _request(self, task: Task, purpose: str, samples: int, temperature: float) -> ChatRequest:
+        return ChatRequest(
+            messages=answer_prompt(task),
+            n=samples if temperature > 0 else 1,
+            temperature=temperature,
+            top_p=self._top_p if temperature > 0 else 1.0,
+            max_tokens=self._max_tokens,
+            seed=int(derive(purpose, self._seed, task.id)[:8], 16) >> 1,
+        )
+
+    async def _answer(self, task: Task, request: ChatRequest, staged: PolicyVersion | None) -> _Answered:
+        answer = await self._policy.chat(request, staged=staged)
+        solved = executable = 0
+        codes = [extract_code(choice.text, task.entry_point) for choice in answer.choices]
+        for code in set(codes):
+            result = await self._executor.measure(task, code)
+            times = codes.count(code)
+            solved += times if result.outcomes and all(outcome.passed for outcome in result.outcomes) else 0
+            passed_any = any(outcome.passed for outcome in result.outcomes)
+            executable += times if passed_any or result.error_class not in NOT_EXECUTABLE else 0
+        return _Answered(
+            result=TaskResult(task_id=task.id, samples=len(codes), correct=solved),
+            executable=executable,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+        )

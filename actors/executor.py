@@ -1,0 +1,110 @@
+"""The Executor: runs every distinct candidate, and the incumbent where it was not run before."""
+
+from typing import Literal
+
+import trio
+
+from actors.incumbents import incumbent_before
+from actors.messages import Executed, Generated
+from protocols.identity import REFERENCE, derive
+from protocols.ports import Job, JobResult, Ledger, Limits, Sandbox
+from protocols.records import Execution, Task, TestOutcome
+
+
+class Executor:
+    """Step 2 of the method; the Critic runs its revisions through it as well.
+
+    Args:
+        limits: of one test.
+        references: whether the data set's own answer is the first incumbent.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, ledger: Ledger, *, limits: Limits, references: Literal["train", "anchor", "hidden"]
+    ) -> None:
+        self._sandbox = sandbox
+        self._ledger = ledger
+        self._limits = limits
+        self._references: Literal["train", "anchor", "hidden"] = references
+
+    async def execute(self, item: Generated) -> Executed:
+        """Return what execution showed of each candidate and of the incumbent.
+
+        Raises:
+            SandboxError: the sandbox's own machinery failed.
+        """
+        task, round = item.task, item.round
+        incumbent = await incumbent_before(self._ledger, task, round, self._references)
+        subjects = {candidate.id: candidate.code for candidate in item.candidates}
+        if incumbent is not None:
+            subjects[incumbent.subject_id] = incumbent.code
+        executions: dict[str, Execution] = {}
+
+        async def run(subject_id: str, code: str | None) -> None:
+            executions[subject_id] = await self.run(task, round, subject_id, code)
+
+        async with trio.open_nursery() as nursery:
+            for subject_id, code in subjects.items():
+                nursery.start_soon(run, subject_id, code)
+        return Executed(
+            task=task, round=round, candidates=item.candidates, executions=executions, incumbent=incumbent
+        )
+
+    async def run(self, task: Task, round: int, subject_id: str, code: str | None) -> Execution:
+        """Return what running `code` shows, from the ledger if it was run before.
+
+        Raises:
+            SandboxError: the sandbox's own machinery failed.
+        """
+        id = execution_id(task, subject_id)
+        known = await self._ledger.get(Execution, id)
+        if known is not None:
+            return known
+        result = await self.measure(task, code)
+        execution = Execution(
+            id=id,
+            subject_id=subject_id,
+            task_id=task.id,
+            round=round,
+            outcomes=result.outcomes,
+            error_class=result.error_class,
+            tier=result.tier,
+            evidence=result.evidence,
+            cpu_s=result.cpu_s,
+            wall_s=result.wall_s,
+            peak_bytes=result.peak_bytes,
+        )
+        await self._ledger.append(execution)
+        return execution
+
+    async def measure(self, task: Task, code: str | None) -> JobResult:
+        """Run `code` against the task's tests without recording it (evaluations keep counts only).
+
+        Raises:
+            SandboxError: the sandbox's own machinery failed.
+        """
+        if code is None:
+            return _no_code(task)
+        return await self._sandbox.run(
+            Job(
+                code=code, tests=task.tests, entry_point=task.entry_point, setup=task.setup, limits=self._limits
+            )
+        )
+
+
+def execution_id(task: Task, subject_id: str) -> str:
+    """Return the id of the execution of one subject; a reference belongs to its task."""
+    return derive("execution", task.id, subject_id) if subject_id == REFERENCE else derive("execution", subject_id)
+
+
+def _no_code(task: Task) -> JobResult:
+    outcome = TestOutcome(passed=False, error_class="missing_entry_point", message="the response holds no code")
+    return JobResult(
+        outcomes=(outcome,) * len(task.tests),
+        error_class="missing_entry_point",
+        tier="none",
+        evidence="tests",
+        cpu_s=0.0,
+        wall_s=0.0,
+        peak_bytes=0,
+    )

@@ -1,0 +1,110 @@
+"""The round planner: decides which tasks a round has, and lets a round begin when the method allows it."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+
+import structlog
+import trio
+
+from actors.board import RoundBoard
+from actors.messages import Assignment, Item
+from method.schedule import order_tasks
+from protocols.identity import derive
+from protocols.ports import Ledger
+from protocols.records import Candidate, Execution, Round, Task
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class RoundPlanner:
+    """Feeds the Generator, round by round.
+
+    Args:
+        tasks: the training tasks.
+        board: tells which rounds are settled.
+        rounds: how many rounds the run has.
+        tasks_per_round: None takes every task, each round.
+        lead: how many rounds may be begun before the last settled one (0: none).
+        seed: of the order of tasks.
+    """
+
+    def __init__(
+        self,
+        tasks: tuple[Task, ...],
+        ledger: Ledger,
+        board: RoundBoard,
+        outbox: "trio.MemorySendChannel[Item]",
+        *,
+        rounds: int,
+        tasks_per_round: int | None,
+        lead: int,
+        seed: int,
+    ) -> None:
+        self._tasks = {task.id: task for task in tasks}
+        self._ledger = ledger
+        self._board = board
+        self._outbox = outbox
+        self._rounds = rounds
+        self._tasks_per_round = tasks_per_round
+        self._lead = lead
+        self._seed = seed
+        self._next = (board.settled, 0)
+        self._stopping = trio.Event()
+
+    def stop(self) -> None:
+        """Assign nothing more; what was assigned goes on."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Assign every task of every open round, then close the outbox."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_stopping, nursery.cancel_scope)
+            for round in range(self._next[0], self._rounds):
+                await self._board.wait_settled(round - self._lead)
+                await self._assign(round)
+            nursery.cancel_scope.cancel()
+        if not self._stopping.is_set():
+            await self._outbox.aclose()
+
+    async def _cancel_when_stopping(self, scope: trio.CancelScope) -> None:
+        await self._stopping.wait()
+        scope.cancel()
+
+    async def _assign(self, round: int) -> None:
+        plan = await self._plan(round)
+        start = self._next[1] if self._next[0] == round else 0
+        for position in range(start, len(plan.task_ids)):
+            await self._outbox.send(Assignment(task=self._tasks[plan.task_ids[position]], round=round))
+            self._next = (round, position + 1)
+        self._next = (round + 1, 0)
+
+    async def _plan(self, round: int) -> Round:
+        known = await self._ledger.get(Round, derive("round", round))
+        if known is not None:
+            return known
+        order = order_tasks(
+            tuple(self._tasks),
+            await self._successes(),
+            await self._last_rounds(),
+            round,
+            random.Random(derive("order", self._seed, round)),
+            self._tasks_per_round,
+        )
+        plan = Round(id=derive("round", round), number=round, task_ids=order)
+        await self._ledger.append(plan)
+        log.info("round_planned", round=round, tasks=len(order))
+        return plan
+
+    async def _successes(self) -> Mapping[str, tuple[int, int]]:
+        """Return, per task, how many responses solved it and how many there were, in all rounds."""
+        solved, total = Counter[str](), Counter[str]()
+        executions = {execution.subject_id: execution for execution in await self._ledger.find(Execution)}
+        for candidate in await self._ledger.find(Candidate):
+            execution = executions.get(candidate.id)
+            total[candidate.task_id] += candidate.count
+            solved[candidate.task_id] += candidate.count if execution is not None and execution.solved else 0
+        return {task_id: (solved[task_id], total[task_id]) for task_id in total}
+
+    async def _last_rounds(self) -> Mapping[str, int]:
+        return {task_id: plan.number for plan in await self._ledger.find(Round) for task_id in plan.task_ids}

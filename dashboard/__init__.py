@@ -1,0 +1,1 @@
+"""What people look at while a run goes: events, and the live display of the terminal."""

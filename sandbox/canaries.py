@@ -1,0 +1,134 @@
+"""Programs that prove the sandbox before anything real is run: harmless ones that must pass, hostile ones that must not.
+
+Isolation is judged by what these programs can do, never by reading the system's settings. What a tier does not promise
+(no network, for one) is not probed; the tier tells it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from protocols.errors import SandboxUnavailable
+from protocols.ports import Job, JobResult, Limits
+from protocols.records import AssertTest, ErrorClass, StdioTest, Test
+
+_LIMITS = Limits(cpu_s=2.0, wall_s=5.0, memory_bytes=256 << 20)
+_CALL = AssertTest(code="assert f(20) == 21")
+
+
+@dataclass(frozen=True)
+class Canary:
+    """One probe: a program, what must come of it, and what to do when something else does."""
+
+    name: str
+    code: str
+    wanted: tuple[ErrorClass | None, ...]
+    """Classes of which one must come; None means that its test must pass."""
+    remedy: str
+    test: Test = _CALL
+    needs: str = ""
+    """Part of the tier without which the probe is left out."""
+    limits: Limits = _LIMITS
+
+
+_HARMLESS = Canary(
+    name="harmless function",
+    code="import csv, zlib\n\ndef f(x):\n    return x + 1\n",
+    wanted=(None,),
+    remedy="use a Python interpreter whose folder every user can read, or raise the memory limit",
+)
+
+CANARIES: tuple[Canary, ...] = (
+    _HARMLESS,
+    Canary(
+        name="harmless program",
+        code="print(sum(map(int, input().split())))",
+        test=StdioTest(stdin="20 1\n", stdout="21\n"),
+        wanted=(None,),
+        remedy="check that pipes and memfd_create work here",
+    ),
+    Canary(
+        name="empty environment",
+        code="import os\n\ndef f(x):\n    return x + 1 + len(set(os.environ) - {'LANG', 'PYTHONHASHSEED', 'TZ', 'LC_CTYPE'})\n",
+        wanted=(None,),
+        remedy="the interpreter adds environment variables: use a plain CPython",
+    ),
+    Canary(
+        name="wall-clock limit",
+        code="import time\n\ndef f(x):\n    time.sleep(60)\n    return x + 1\n",
+        wanted=("timeout",),
+        remedy="run on Linux 5.3 or later (pidfd_open)",
+        limits=Limits(cpu_s=1.0, wall_s=0.3),
+    ),
+    Canary(
+        name="memory limit",
+        code="def f(x):\n    held = bytearray(1 << 30)\n    return x + 1\n",
+        wanted=("memory",),
+        remedy="address-space limits do not work here: run on Linux itself, or in a virtual machine",
+    ),
+    Canary(
+        name="process limit",
+        code="import os\n\ndef f(x):\n    if os.fork() == 0:\n        os._exit(0)\n    return x + 1\n",
+        wanted=("other", "forbidden"),
+        remedy="process limits do not bind this user: run as another user than root, or give root CAP_SETUID",
+    ),
+    Canary(
+        name="early exit",
+        code="import os\n\ndef f(x):\n    os._exit(0)\n",
+        wanted=("crash",),
+        remedy="report this as a fault of the sandbox",
+    ),
+    Canary(
+        name="killing the runner",
+        code="import os\n\ndef f(x):\n    os.kill(os.getppid(), 9)\n    return x + 1\n",
+        wanted=(None, "forbidden", "crash"),
+        remedy="report this as a fault of the sandbox",
+    ),
+    Canary(
+        name="writing outside the scratch folder",
+        code="def f(x):\n    open('/var/tmp/sandbox-canary', 'w').close()\n    return x + 1\n",
+        wanted=("forbidden", "other"),
+        remedy="mount namespaces do not hold: use another kernel or container runtime",
+        needs="files",
+    ),
+    Canary(
+        name="reading the account file",
+        code="def f(x):\n    open('/etc/passwd').close()\n    return x + 1\n",
+        wanted=("forbidden", "other"),
+        remedy="mount namespaces do not hold: use another kernel or container runtime",
+        needs="files",
+    ),
+    Canary(
+        name="network",
+        code="import socket\n\ndef f(x):\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\n",
+        wanted=("forbidden",),
+        remedy="network namespaces do not hold: use another kernel or container runtime",
+        needs="net",
+    ),
+    _HARMLESS,
+)
+
+
+async def probe(run: Callable[[Job], Awaitable[JobResult]]) -> str:
+    """Run all canaries, one after another, and return the tier under which they ran.
+
+    Raises:
+        SandboxUnavailable: one came out otherwise than it must; names it and its remedy.
+    """
+    tier = ""
+    for canary in CANARIES:
+        if canary.needs and canary.needs not in tier.split("+"):
+            continue
+        tier = await _probe_one(canary, run)
+    return tier
+
+
+async def _probe_one(canary: Canary, run: Callable[[Job], Awaitable[JobResult]]) -> str:
+    entry_point = None if isinstance(canary.test, StdioTest) else "f"
+    result = await run(Job(code=canary.code, tests=(canary.test,), entry_point=entry_point, limits=canary.limits))
+    if result.error_class not in canary.wanted:
+        came = result.error_class or "success"
+        raise SandboxUnavailable(
+            f"No isolation to be had here: the probe {canary.name!r} gave {came} under {result.tier!r} "
+            f"({result.outcomes[0].message}). What helps: {canary.remedy}."
+        )
+    return result.tier

@@ -76,7 +76,7 @@ async def ask(seats: Sequence[Seat], attempt: Callable[[Seat], Awaitable[Result]
         EndpointError: the last failure, when no seat has tries left.
         EndpointBroken: there is no seat.
     """
-    courses = [_Course(seat) for seat in seats]
+    courses: list[_Course] = [_Course(seat) for seat in seats]
     last: EndpointError = EndpointBroken("no endpoint serves what is asked for")
     while courses:
         course = min(courses, key=_Course.rank)
@@ -86,5 +86,5 @@ async def ask(seats: Sequence[Seat], attempt: Callable[[Seat], Awaitable[Result]
         except EndpointError as error:
             last = error
             course.failed(error, random)
-        courses = [course for course in courses if course.tries_left > 0]
+        courses = [other for other in courses if other.tries_left > 0]
     raise last

@@ -5,7 +5,7 @@ sent; so what was decided is still true when it is answered. Nothing here tries 
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
@@ -61,7 +61,7 @@ def fixed(model: str) -> Aim:
     """Return the aim of an endpoint that always serves the same `model`."""
 
     @contextmanager
-    def aim() -> Iterator[Target]:
+    def aim() -> Generator[Target]:
         yield Target(model)
 
     return aim

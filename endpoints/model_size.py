@@ -3,9 +3,7 @@
 Not covered: models by hub name, whose files are not here; they are `None`, and the server itself finds out.
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,6 +18,18 @@ class ModelSize(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes_per_token: int
 
 
+class _Config(msgspec.Struct, frozen=True):
+    """What of `config.json` is used here."""
+
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_size: int
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    dtype: str | None = None
+    torch_dtype: str | None = None
+
+
 def model_size(model: str, dtype: str) -> ModelSize | None:
     """Return the sizes of the model in folder `model` when served as `dtype`.
 
@@ -30,12 +40,11 @@ def model_size(model: str, dtype: str) -> ModelSize | None:
     config = _config(folder)
     if not stored or config is None:
         return None
-    stored_width = _WIDTH.get(str(config.get("dtype") or config.get("torch_dtype")), _WIDTH[dtype])
-    try:
-        per_token = _values_per_token(config) * _WIDTH[dtype]
-    except (KeyError, TypeError, ZeroDivisionError):
-        return None
-    return ModelSize(weights_bytes=stored * _WIDTH[dtype] // stored_width, cache_bytes_per_token=per_token)
+    stored_width = _WIDTH.get(config.dtype or config.torch_dtype or dtype, _WIDTH[dtype])
+    return ModelSize(
+        weights_bytes=stored * _WIDTH[dtype] // stored_width,
+        cache_bytes_per_token=_values_per_token(config) * _WIDTH[dtype],
+    )
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -45,17 +54,14 @@ def _weight_files(folder: Path) -> list[Path]:
     return []
 
 
-def _config(folder: Path) -> dict[str, Any] | None:
+def _config(folder: Path) -> _Config | None:
     try:
-        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return msgspec.json.decode((folder / "config.json").read_bytes(), type=_Config)
+    except (OSError, msgspec.MsgspecError):
         return None
-    return data if isinstance(data, dict) else None
 
 
-def _values_per_token(config: dict[str, Any]) -> int:
+def _values_per_token(config: _Config) -> int:
     """Keys and values of every layer."""
-    heads = int(config["num_attention_heads"])
-    key_value_heads = int(config.get("num_key_value_heads") or heads)
-    width = int(config.get("head_dim") or config["hidden_size"] // heads)
-    return 2 * int(config["num_hidden_layers"]) * key_value_heads * width
+    width = config.head_dim or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_hidden_layers * (config.num_key_value_heads or config.num_attention_heads) * width

@@ -25,7 +25,7 @@ import trio
 from endpoints import guard
 from endpoints.client import Endpoint
 from endpoints.server_log import classify, read_tail
-from protocols.errors import EndpointError, PortTaken, PublishError, ServerDied, ServerError, ServerNotReady
+from protocols.errors import EndpointError, PortTaken, PublishError, ServerError, ServerNotReady
 
 HOLD = "server"
 """Name of the hold on the endpoint's gate while the server is down."""

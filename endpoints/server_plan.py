@@ -108,7 +108,7 @@ def _way_arguments(wish: ServerWish) -> tuple[str, ...]:
 
 
 def _lora_rank(rank: int) -> int:
-    """vLLM takes powers of two from 8 to 512 only."""
+    """Of the powers of two from 8 to 512, which are all that vLLM takes, the least that is enough."""
     return next((allowed for allowed in (8, 16, 32, 64, 128, 256, 512) if allowed >= rank), 512)
 
 
@@ -157,9 +157,9 @@ def _needed_bytes(size: ModelSize | None, cache: int) -> int | None:
 def _does_not_fit(wish: ServerWish, machine: Machine, size: ModelSize | None, cache: int, needed: int) -> str:
     weights = size.weights_bytes if size else 0
     return (
-        f"model {wish.model} does not fit: weights {_gib(weights)}, key-value cache {_gib(cache)} and the server itself "
-        f"{_gib(_PROGRAM_BYTES)} need {_gib(needed)}, but {_gib(machine.free_bytes)} are free; take a smaller model, or "
-        "set server.kv_cache_bytes, server.max_model_tokens or server.max_sequences lower"
+        f"model {wish.model} does not fit: weights {_gib(weights)}, key-value cache {_gib(cache)} and the server "
+        f"itself {_gib(_PROGRAM_BYTES)} need {_gib(needed)}, but {_gib(machine.free_bytes)} are free; take a smaller "
+        "model, or set server.kv_cache_bytes, server.max_model_tokens or server.max_sequences lower"
     )
 
 

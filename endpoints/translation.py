@@ -6,7 +6,7 @@ out as an `EndpointError` that names the URL; cancellation passes untouched. It 
 
 import email.utils
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import httpx2
@@ -32,7 +32,7 @@ _CLIPPED = 300
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def translated(url: str) -> Generator[None]:
     """Run one request to `url`; its foreign exceptions become `EndpointError`s."""
     try:
         yield

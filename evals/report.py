@@ -1,0 +1,166 @@
+"""The report of a run, from its journal alone.
+
+Training-side figures of a version (candidates, share executable, examples, error classes) are about what it generated
+while it was the policy; a refused version generated nothing, and is shown with the reason all the same.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evals.report_form import JudgeReport, Report, TemperatureReport, VersionReport
+from evals.report_tally import Costs, Judging, Making, Versions, Work
+from ledger.queries import Entry, stream_entries
+from protocols.records import LedgerRecord
+
+UNDECIDED = "not decided yet"
+"""Reason of a version that is on trial."""
+
+
+class _Tallies:
+    def __init__(self) -> None:
+        self.work, self.judging, self.making = Work(), Judging(), Making()
+        self.versions, self.costs = Versions(), Costs()
+        self.first_at: float | None = None
+        self.last_at = 0.0
+
+    def add(self, entry: Entry[LedgerRecord]) -> None:
+        self.first_at = entry.at if self.first_at is None else self.first_at
+        self.last_at = entry.at
+        for tally in (self.work, self.judging, self.making, self.versions, self.costs):
+            tally.add(entry.record)
+
+
+def read_report(path: Path) -> Report:
+    """Return the report of the journal at `path`; possible while the run goes on.
+
+    Raises:
+        LedgerError: it is no journal of this version.
+    """
+    return build_report(stream_entries(path))
+
+
+def build_report(entries: Iterable[Entry[LedgerRecord]]) -> Report:
+    """Return the report of a journal's `entries`, given in their order."""
+    tallies = _Tallies()
+    for entry in entries:
+        tallies.add(entry)
+    work, making, costs = tallies.work, tallies.making, tallies.costs
+    total = tallies.last_at - tallies.first_at if tallies.first_at is not None else 0.0
+    return Report(
+        versions=_versions(tallies),
+        judges=_judges(tallies.judging),
+        decisions=dict(making.decisions),
+        origins=dict(making.origins),
+        filters=dict(making.filters),
+        critiques={"written": len(making.critiqued), "verified": sum(verified for _, verified in making.critiqued)},
+        error_patterns={version: dict(counts) for version, counts in sorted(work.errors.items())},
+        success_by_temperature=tuple(
+            TemperatureReport(temperature=heat, responses=count, solved=work.solved_by_temperature[heat])
+            for heat, count in sorted(work.by_temperature.items())
+        ),
+        tokens=dict(costs.tokens),
+        seconds={"total": total, **costs.seconds},
+        records=dict(costs.records),
+    )
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Return `report` as plain data for a JSON file; keys of objects are strings."""
+    data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(report))
+    for plain, version in zip(data["versions"], report.versions, strict=True):
+        plain["promoted"] = version.promoted
+    for plain, heat in zip(data["success_by_temperature"], report.success_by_temperature, strict=True):
+        plain["share"] = heat.share
+    return data
+
+
+def _judges(judging: Judging) -> tuple[JudgeReport, ...]:
+    known = judging.reliabilities()
+    return tuple(
+        JudgeReport(
+            name=name,
+            reliability=known[name].mean if name in known else 0.5,
+            position_bias=known[name].position_bias if name in known else 0.0,
+            abstentions=judging.abstentions[name],
+            calls=calls,
+            tokens=judging.tokens[name],
+        )
+        for name, calls in sorted(judging.calls.items())
+    )
+
+
+def _versions(tallies: _Tallies) -> tuple[VersionReport, ...]:
+    known = tallies.versions
+    numbers = {*known.policies, *known.training, *tallies.work.candidates}
+    panel = tallies.judging.panel_by_version(tallies.work.version_of)
+    critiques: Counter[int] = Counter()
+    verified: Counter[int] = Counter()
+    for candidate_id, is_verified in tallies.making.critiqued:
+        version = tallies.work.version_of.get(candidate_id, -1)
+        critiques[version] += 1
+        verified[version] += is_verified
+    return tuple(
+        VersionReport(
+            version=number,
+            **_state(known, number),
+            **_generated(tallies.work, number),
+            **_evaluated(known, number),
+            **_trained(known, tallies.making, number),
+            examples=dict(tallies.making.examples.get(number, {})),
+            critiques=critiques[number],
+            critiques_verified=verified[number],
+            judge_reliability=panel.get(number),
+        )
+        for number in sorted(numbers)
+    )
+
+
+def _state(known: Versions, number: int) -> dict[str, Any]:
+    policy = known.policies.get(number)
+    if policy is None:
+        training = known.training.get(number)
+        adapter = training.adapter if training else None
+        return {"name": f"v{number:04}", "adapter": adapter, "state": None, "reason": UNDECIDED, "canary": None}
+    return {name: getattr(policy, name) for name in ("name", "adapter", "state", "reason", "canary")}
+
+
+def _generated(work: Work, number: int) -> dict[str, Any]:
+    responses = work.responses[number]
+    return {
+        "candidates": work.candidates[number],
+        "executable_share": work.executable[number] / responses if responses else None,
+    }
+
+
+def _evaluated(known: Versions, number: int) -> dict[str, Any]:
+    held_out, gate = known.held_out.get(number), known.gate.get(number)
+    policy = known.policies.get(number)
+    before = known.gate.get(policy.parent) if policy is not None and policy.parent is not None else None
+    return {
+        "pass_at_1": held_out.pass_at_1 if held_out else None,
+        "pass_at_1_low": held_out.low if held_out else None,
+        "pass_at_1_high": held_out.high if held_out else None,
+        "pass_at_k": dict(held_out.pass_at_k) if held_out else {},
+        "gate_pass_at_1": gate.pass_at_1 if gate else None,
+        "gate_pass_at_1_before": before.pass_at_1 if before else None,
+    }
+
+
+def _trained(known: Versions, making: Making, number: int) -> dict[str, Any]:
+    training = known.training.get(number)
+    if training is None:
+        nothing = dict.fromkeys(("loss_first", "loss_last", "tokens_per_s", "seconds"))
+        return {"trained_on": {}, **nothing}
+    batch = known.batches.get(training.id)
+    kinds = Counter(making.kind_of.get(id, "unknown") for id in batch.example_ids) if batch else Counter[str]()
+    return {
+        "trained_on": {**kinds, "replayed": batch.replayed} if batch else {},
+        "loss_first": training.losses[0] if training.losses else None,
+        "loss_last": training.losses[-1] if training.losses else None,
+        "tokens_per_s": training.tokens / training.seconds if training.seconds else None,
+        "seconds": training.seconds,
+    }

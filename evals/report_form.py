@@ -1,0 +1,109 @@
+"""The report of a run as one typed structure. Made by `evals.report`, consumed by the table, the plot and the page.
+
+Everything in it comes from ledger records. None stands for what was not measured, never for nought.
+"""
+
+import msgspec
+
+from protocols.records import VersionState
+
+
+class VersionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy version: what it did, how it was made, and what became of it."""
+
+    version: int
+    name: str
+    adapter: str | None
+    state: VersionState | None
+    """None while it is on trial, and when the run ended before it was decided."""
+    reason: str
+    """Why it was promoted or refused."""
+    candidates: int
+    """Distinct candidates that it generated for training tasks."""
+    executable_share: float | None
+    """Of its responses to training tasks, those that could be executed."""
+    pass_at_1: float | None
+    """On the held-out tasks, as the two that follow."""
+    pass_at_1_low: float | None
+    """Lower end of the 95 % interval."""
+    pass_at_1_high: float | None
+    pass_at_k: dict[int, float]
+    gate_pass_at_1: float | None
+    gate_pass_at_1_before: float | None
+    """Of the version that it was compared with."""
+    canary: float | None
+    """Mean absolute difference of log-probabilities, served against trained."""
+    examples: dict[str, int]
+    """Made while it was the policy, by kind."""
+    trained_on: dict[str, int]
+    """In the batch that it was trained on, by kind, with `replayed` among them."""
+    critiques: int
+    critiques_verified: int
+    judge_reliability: float | None
+    """Of the whole panel, on this version's candidates."""
+    loss_first: float | None
+    """Training loss per loss-carrying token at the first step of its training."""
+    loss_last: float | None
+    tokens_per_s: float | None
+    """Non-padding tokens per second of its training."""
+    seconds: float | None
+    """Of its training."""
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it is or was the policy; so is the base model."""
+        return self.state in ("base", "promoted")
+
+
+class JudgeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One judge over the whole run."""
+
+    name: str
+    reliability: float
+    """Mean of its Beta posterior, where executions told who was right; 0.5 when nothing is known."""
+    position_bias: float
+    """Share of pairs that followed the first position minus that of the second, in [-1, 1]."""
+    abstentions: int
+    """Answers that could not be read."""
+    calls: int
+    tokens: int
+    """Prompt and completion together."""
+
+
+class TemperatureReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the responses of one temperature came out."""
+
+    temperature: float
+    responses: int
+    solved: int
+    """Those that passed every test."""
+
+    @property
+    def share(self) -> float:
+        """Share solved, in [0, 1]."""
+        return self.solved / self.responses if self.responses else 0.0
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    versions: tuple[VersionReport, ...]
+    """By number, refused ones among them."""
+    judges: tuple[JudgeReport, ...]
+    decisions: dict[str, int]
+    origins: dict[str, int]
+    """Examples by who wrote the turn that they teach."""
+    filters: dict[str, int]
+    """Examples refused by curation, by reason."""
+    critiques: dict[str, int]
+    """`written` and `verified`."""
+    error_patterns: dict[int, dict[str, int]]
+    """Candidates that failed, by version and error class."""
+    success_by_temperature: tuple[TemperatureReport, ...]
+    tokens: dict[str, int]
+    """`prompt`, `completion` and `training`."""
+    seconds: dict[str, float]
+    """`total`: from the first record to the last, pauses included. The stages: the sum over their requests, runs and
+    jobs, which overlap in time."""
+    records: dict[str, int]
+    """By kind."""

@@ -112,8 +112,7 @@ class Critic:
         if standard is None:
             return execution.solved
         return bool(execution.outcomes) and all(
-            ours.passed or not theirs.passed
-            for ours, theirs in zip(execution.outcomes, standard.outcomes, strict=True)
+            ours.passed or not theirs.passed for ours, theirs in zip(execution.outcomes, standard.outcomes, strict=True)
         )
 
 

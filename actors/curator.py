@@ -221,9 +221,7 @@ def _examples(item: Criticised, references: Literal["train", "anchor", "hidden"]
     examples: list[Example] = []
     answer = by_id.get(decision.answer_id or "")
     if answer is not None and answer.code is not None:
-        examples.append(
-            answer_example(item.task, answer.code, origin="self", round=round, version=answer.version)
-        )
+        examples.append(answer_example(item.task, answer.code, origin="self", round=round, version=answer.version))
     incumbent = decision.incumbent
     if references == "train" and incumbent is not None and incumbent.origin == "reference":
         examples.append(

@@ -101,7 +101,8 @@ class Evaluator:
             version=version.number,
             round=round,
             results=[one.result for one in counted],
-            executable_share=sum(one.executable for one in counted) / max(1, sum(one.result.samples for one in counted)),
+            executable_share=sum(one.executable for one in counted)
+            / max(1, sum(one.result.samples for one in counted)),
             prompt_tokens=sum(one.prompt_tokens for one in counted),
             completion_tokens=sum(one.completion_tokens for one in counted),
             seconds=trio.current_time() - start,

@@ -46,9 +46,7 @@ class Executor:
         async with trio.open_nursery() as nursery:
             for subject_id, code in subjects.items():
                 nursery.start_soon(run, subject_id, code)
-        return Executed(
-            task=task, round=round, candidates=item.candidates, executions=executions, incumbent=incumbent
-        )
+        return Executed(task=task, round=round, candidates=item.candidates, executions=executions, incumbent=incumbent)
 
     async def run(self, task: Task, round: int, subject_id: str, code: str | None) -> Execution:
         """Return what running `code` shows, from the ledger if it was run before.
@@ -56,13 +54,15 @@ class Executor:
         Raises:
             SandboxError: the sandbox's own machinery failed.
         """
-        id = execution_id(task, subject_id)
-        known = await self._ledger.get(Execution, id)
+        known = await self._ledger.get(Execution, execution_id(task, subject_id))
         if known is not None:
             return known
-        result = await self.measure(task, code)
+        return await self.record(task, round, subject_id, await self.measure(task, code))
+
+    async def record(self, task: Task, round: int, subject_id: str, result: JobResult) -> Execution:
+        """Note what running a subject showed."""
         execution = Execution(
-            id=id,
+            id=execution_id(task, subject_id),
             subject_id=subject_id,
             task_id=task.id,
             round=round,
@@ -86,9 +86,7 @@ class Executor:
         if code is None:
             return _no_code(task)
         return await self._sandbox.run(
-            Job(
-                code=code, tests=task.tests, entry_point=task.entry_point, setup=task.setup, limits=self._limits
-            )
+            Job(code=code, tests=task.tests, entry_point=task.entry_point, setup=task.setup, limits=self._limits)
         )
 
 

@@ -52,7 +52,9 @@ class Generator:
             known = await self._ledger.find(Candidate, task_id=task.id, round=round)
             return Generated(task=task, round=round, candidates=known)
         answers = await self._ask(task, round)
-        candidates = _candidates(task, round, [(rung[0], answer) for rung, answer in zip(self._rungs, answers, strict=True)])
+        candidates = _candidates(
+            task, round, [(rung[0], answer) for rung, answer in zip(self._rungs, answers, strict=True)]
+        )
         await self._ledger.append(*candidates, _generation(task, round, answers))
         return Generated(task=task, round=round, candidates=candidates)
 

@@ -56,12 +56,13 @@ class Judge:
         Raises:
             EndpointError: a judge could not be asked.
         """
-        id = derive("decision", item.task.id, item.round)
-        decision = await self._ledger.get(Decision, id)
+        decision_id = derive("decision", item.task.id, item.round)
+        decision = await self._ledger.get(Decision, decision_id)
         if decision is None:
+            kept = await self._kept_before(item)
             weight = judge_weight(self._w_max, self._panel.reliability)
-            rates = await self._win_rates(item, self._wanted(item, weight))
-            decision = await self._decide(item, id, self._scores(item, rates, weight))
+            rates = await self._win_rates(item, self._wanted(item, weight, kept))
+            decision = self._decide(item, decision_id, self._scores(item, rates, weight), kept)
             await self._ledger.append(decision)
         return Judged(
             task=item.task,
@@ -71,7 +72,11 @@ class Judge:
             decision=decision,
         )
 
-    def _wanted(self, item: Executed, weight: float) -> tuple[str, ...]:
+    async def _kept_before(self, item: Executed) -> bool:
+        decisions = await self._ledger.find(Decision, task_id=item.task.id)
+        return any("keep" in decision.kinds for decision in decisions if decision.round < item.round)
+
+    def _wanted(self, item: Executed, weight: float, kept: bool) -> tuple[str, ...]:
         """Return the candidates to compare: those that can matter, or all executable ones for calibration."""
         executable = tuple(c.id for c in item.candidates if item.executions[c.id].executable and c.code is not None)
         if not self._lazy or self._is_calibration(item):
@@ -81,9 +86,10 @@ class Judge:
             item.candidates,
             item.executions,
             item.incumbent,
-            weight=weight,
-            d_up=self._d_up,
-            d_low=self._d_low,
+            weight,
+            self._d_up,
+            self._d_low,
+            incumbent_kept_before=kept,
         )
 
     def _is_calibration(self, item: Executed) -> bool:
@@ -92,7 +98,7 @@ class Judge:
 
     async def _win_rates(self, item: Executed, wanted: tuple[str, ...]) -> dict[str, float]:
         incumbent_id = item.incumbent.subject_id if item.incumbent is not None else None
-        standings = {id: execution.share for id, execution in item.executions.items()}
+        standings = {subject: execution.share for subject, execution in item.executions.items()}
         pairs = schedule_pairs(self._schedule, wanted, incumbent_id, self._max_pairs, standings)
         if not pairs:
             return {}
@@ -100,17 +106,16 @@ class Judge:
         if item.incumbent is not None:
             codes[item.incumbent.subject_id] = item.incumbent.code
         opinions = await self._panel.compare(item.task, item.round, pairs, codes, standings)
-        compared = sorted({id for pair in pairs for id in (pair.left_id, pair.right_id)})
+        compared = sorted({subject for pair in pairs for subject in (pair.left_id, pair.right_id)})
         return win_rates(compared, opinions)
 
     def _scores(self, item: Executed, rates: dict[str, float], weight: float) -> dict[str, Score]:
         return {
-            id: score(id, execution, rates.get(id), weight if id in rates else 0.0)
-            for id, execution in item.executions.items()
+            subject: score(subject, execution, rates.get(subject), weight)
+            for subject, execution in item.executions.items()
         }
 
-    async def _decide(self, item: Executed, id: str, scores: dict[str, Score]) -> Decision:
-        earlier = await self._ledger.find(Decision, task_id=item.task.id)
+    def _decide(self, item: Executed, decision_id: str, scores: dict[str, Score], kept: bool) -> Decision:
         return decide(
             item.task,
             item.candidates,
@@ -120,8 +125,8 @@ class Judge:
             d_up=self._d_up,
             d_low=self._d_low,
             references=self._references,
-            incumbent_kept_before=any("keep" in decision.kinds for decision in earlier),
-            decision_id=id,
+            incumbent_kept_before=kept,
+            decision_id=decision_id,
             round=item.round,
             version=max((candidate.version for candidate in item.candidates), default=0),
         )

@@ -10,7 +10,7 @@ from method.reliability import Reliability, panel_reliability, panel_weights, up
 from protocols.identity import derive
 from protocols.ports import Chat, ChatRequest, Ledger
 from protocols.prompts import judge_prompt, judge_schema
-from protocols.records import Choice, Execution, Task, Verdict
+from protocols.records import Choice, Decision, Execution, Task, Verdict
 
 RETRY_TEMPERATURE = 0.7
 """A second try at the first one's temperature of 0 would get the same unreadable answer again."""
@@ -29,26 +29,24 @@ class Panel:
         self._ledger = ledger
         self._max_tokens = max_tokens
         self._reliabilities = {judge.name: Reliability() for judge in self._judges}
+        self._learnt: set[tuple[str, str]] = set()
 
     async def restore(self) -> None:
-        """Measure the reliabilities again from the verdicts in the ledger."""
-        executions = {execution.subject_id: execution for execution in await self._ledger.find(Execution)}
-        references = {
-            execution.task_id: execution for execution in executions.values() if execution.subject_id == "reference"
-        }
-        forward: dict[tuple[str, str, frozenset[str]], Verdict] = {}
+        """Measure the reliabilities again from the verdicts in the ledger.
+
+        Verdicts on a task that was not decided yet count when they are used for its decision, as they would have.
+        """
+        shares = {(e.task_id, e.subject_id): e.share for e in await self._ledger.find(Execution)}
+        decided = {(decision.task_id, decision.round) for decision in await self._ledger.find(Decision)}
+        forward: dict[tuple[str, str, int, frozenset[str]], Verdict] = {}
         for verdict in await self._ledger.find(Verdict):
-            key = (verdict.judge, f"{verdict.round}/{verdict.task_id}", frozenset((verdict.left_id, verdict.right_id)))
-            other = forward.pop(key, None)
-            if other is None:
-                forward[key] = verdict
+            if (verdict.task_id, verdict.round) not in decided:
                 continue
-            shares = {
-                id: execution.share
-                for id in (verdict.left_id, verdict.right_id)
-                if (execution := executions.get(id) or references.get(verdict.task_id)) is not None
-            }
-            self._learn(verdict.judge, fold(other, verdict), shares)
+            subjects = frozenset((verdict.left_id, verdict.right_id))
+            other = forward.setdefault((verdict.judge, verdict.task_id, verdict.round, subjects), verdict)
+            if other is not verdict:
+                known = {s: share for s in subjects if (share := shares.get((verdict.task_id, s))) is not None}
+                self._learn(verdict.task_id, verdict.round, fold(other, verdict), known)
 
     @property
     def reliability(self) -> float:
@@ -61,29 +59,36 @@ class Panel:
         """Return every judge's opinion of every pair, each with its judge's weight.
 
         Args:
+            task: what was asked.
+            round: in which it was answered.
+            pairs: what to compare.
             codes: code by subject id.
             shares: E by subject id, to learn from.
 
         Raises:
             EndpointError: a judge could not be asked.
         """
-        opinions: list[tuple[str, Opinion]] = []
+        opinions: list[Opinion] = []
 
         async def ask(judge: Chat, pair: Pair) -> None:
-            opinions.append((judge.name, await self._ask(judge, task, round, pair, codes)))
+            opinions.append(await self._ask(judge, task, round, pair, codes))
 
         async with trio.open_nursery() as nursery:
             for judge in self._judges:
                 for pair in pairs:
                     nursery.start_soon(ask, judge, pair)
-        for name, opinion in opinions:
-            self._learn(name, opinion, shares)
+        for opinion in opinions:
+            self._learn(task.id, round, opinion, shares)
         weights = panel_weights(self._reliabilities)
-        return tuple((opinion, weights[name]) for name, opinion in sorted(opinions, key=_order))
+        return tuple((opinion, weights[opinion.judge]) for opinion in sorted(opinions, key=_order))
 
-    def _learn(self, name: str, opinion: Opinion, shares: Mapping[str, float]) -> None:
-        if name in self._reliabilities:
-            self._reliabilities[name] = update(self._reliabilities[name], opinion, shares)
+    def _learn(self, task_id: str, round: int, opinion: Opinion, shares: Mapping[str, float]) -> None:
+        """Count an opinion, once: a task that is handled again brings the same ones."""
+        subjects = sorted((opinion.left_id, opinion.right_id))
+        key = (opinion.judge, derive("opinion", task_id, round, *subjects))
+        if opinion.judge in self._reliabilities and key not in self._learnt:
+            self._learnt.add(key)
+            self._reliabilities[opinion.judge] = update(self._reliabilities[opinion.judge], opinion, shares)
 
     async def _ask(self, judge: Chat, task: Task, round: int, pair: Pair, codes: Mapping[str, str]) -> Opinion:
         verdicts: dict[bool, Verdict] = {}
@@ -100,8 +105,8 @@ class Panel:
     async def _verdict(
         self, judge: Chat, task: Task, round: int, left_id: str, right_id: str, codes: Mapping[str, str]
     ) -> Verdict:
-        id = derive("verdict", judge.name, task.id, round, left_id, right_id)
-        known = await self._ledger.get(Verdict, id)
+        verdict_id = derive("verdict", judge.name, task.id, round, left_id, right_id)
+        known = await self._ledger.get(Verdict, verdict_id)
         if known is not None:
             return known
         messages = judge_prompt(task, codes[left_id], codes[right_id], secrets.token_hex(8))
@@ -124,7 +129,7 @@ class Panel:
                 choice, perspectives = parsed
                 break
         verdict = Verdict(
-            id=id,
+            id=verdict_id,
             task_id=task.id,
             round=round,
             judge=judge.name,
@@ -141,6 +146,5 @@ class Panel:
         return verdict
 
 
-def _order(entry: tuple[str, Opinion]) -> tuple[str, str, str]:
-    name, opinion = entry
-    return name, opinion.left_id, opinion.right_id
+def _order(opinion: Opinion) -> tuple[str, str, str]:
+    return opinion.judge, opinion.left_id, opinion.right_id

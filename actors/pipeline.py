@@ -153,7 +153,7 @@ class Pipeline:
         )
 
     def stop(self) -> None:
-        """Begin no new task; what is under way goes on until the caller cancels `run`."""
+        """Begin no new task; `run` ends when what is under way has come through, or is cancelled by the caller."""
         self._planner.stop()
 
     async def run(self) -> None:

@@ -57,15 +57,14 @@ class RoundPlanner:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Assign every task of every open round, then close the outbox."""
+        """Assign every task of every open round, or until told to stop; then close the outbox."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_when_stopping, nursery.cancel_scope)
             for round in range(self._next[0], self._rounds):
                 await self._board.wait_settled(round - self._lead)
                 await self._assign(round)
             nursery.cancel_scope.cancel()
-        if not self._stopping.is_set():
-            await self._outbox.aclose()
+        await self._outbox.aclose()
 
     async def _cancel_when_stopping(self, scope: trio.CancelScope) -> None:
         await self._stopping.wait()

@@ -15,9 +15,8 @@ import msgspec
 import structlog
 import trio
 
-from actors.failures import first
 from actors.messages import Ended, Item
-from protocols.errors import EndpointRefused, RefineError
+from protocols.errors import first, surroundings
 from protocols.identity import derive
 from protocols.ports import Ledger
 from protocols.records import Quarantined
@@ -109,10 +108,14 @@ class Stage(Generic[In]):
             for key in tuple(self._in_hand):
                 await self._places.acquire()
                 nursery.start_soon(self._finish, key)
-            async for item in self._inbox:
+            while True:
+                await self._places.acquire()
+                try:
+                    item = await self._inbox.receive()
+                except trio.EndOfChannel:
+                    break
                 key = f"{item.round}/{item.task.id}"
                 self._in_hand[key] = (item, trio.current_time())
-                await self._places.acquire()
                 nursery.start_soon(self._finish, key)
         await self._outbox.aclose()
 
@@ -132,7 +135,7 @@ class Stage(Generic[In]):
                 with trio.fail_after(self._deadline_s):
                     return await self._handle(item)  # pyright: ignore[reportArgumentType] - joined by type in pipeline
             except Exception as error:
-                if isinstance(error, RefineError) and not isinstance(error, EndpointRefused):
+                if surroundings(error):
                     raise  # the surroundings' fault, not the item's: the supervisor decides
                 log.warning(
                     "handling_failed", stage=self._name, task=item.task.id, attempt=attempt, error=repr(first(error))

@@ -7,8 +7,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.failures import fatal, first
-from protocols.errors import RunPaused
+from protocols.errors import RunPaused, fatal, first
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

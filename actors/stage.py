@@ -15,8 +15,8 @@ import msgspec
 import structlog
 import trio
 
+from actors.failures import first, surroundings
 from actors.messages import Ended, Item
-from protocols.errors import first, surroundings
 from protocols.identity import derive
 from protocols.ports import Ledger
 from protocols.records import Quarantined

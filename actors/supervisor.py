@@ -7,7 +7,8 @@ import msgspec
 import structlog
 import trio
 
-from protocols.errors import RunPaused, fatal, first
+from actors.failures import fatal, first
+from protocols.errors import RunPaused
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

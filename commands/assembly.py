@@ -1,0 +1,240 @@
+"""The actors of a run, built from its settings and wired with the concrete parts."""
+
+from functools import partial
+
+import trio
+
+from actors.critic import Critic
+from actors.curator import CurationRule
+from actors.evaluator import Evaluator
+from actors.executor import Executor
+from actors.generator import Generator
+from actors.judge import Judge
+from actors.panel import Panel
+from actors.pipeline import Concurrency, Parts, Pipeline, RoundRule
+from actors.publisher import PublishingRule
+from actors.trainer import TrainingRule
+from commands.serving import Serving, chosen_way
+from commands.task_sets import TaskSets
+from evals.evaluation import make_evaluation
+from evals.gate import gate
+from ledger.run_folder import RunFolder
+from method.overlap import overlap_index
+from protocols.identity import derive
+from protocols.ports import AdapterTrainer, Ledger, Limits, Policy, Sandbox
+from protocols.prompts import answer_prompt, answer_text
+from protocols.records import PolicyVersion, RoundSettled, Task
+from protocols.settings import Settings
+
+CANARY_TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.02}
+"""Nats, on average over the probes' tokens. Measured in bfloat16: right weights 0.04, wrong ones 0.26."""
+
+
+def executor_of(settings: Settings, sandbox: Sandbox, ledger: Ledger) -> Executor:
+    """Return the Executor."""
+    rule = settings.sandbox
+    limits = Limits(
+        cpu_s=rule.cpu_s, wall_s=rule.wall_s, memory_bytes=rule.memory_bytes, output_bytes=rule.output_bytes
+    )
+    return Executor(sandbox, ledger, limits=limits, references=settings.decide.references)
+
+
+def evaluator_of(settings: Settings, policy: Policy, executor: Executor, ledger: Ledger) -> Evaluator:
+    """Return the evaluator."""
+    return Evaluator(
+        policy,
+        executor,
+        ledger,
+        partial(make_evaluation, ks=settings.evaluate.ks, seed=settings.run.seed),
+        top_p=settings.generate.top_p,
+        max_tokens=settings.generate.max_tokens,
+        concurrency=settings.evaluate.concurrency,
+        seed=settings.run.seed,
+    )
+
+
+async def current_version(
+    ledger: Ledger, model: str, probe_texts: tuple[str, ...], trainer: AdapterTrainer
+) -> PolicyVersion:
+    """Return the last promoted version, or the base model as version 0, noted in the ledger.
+
+    Raises:
+        TrainingError: the base model's numbers on the canary's prompts could not be computed.
+    """
+    versions = await ledger.find(PolicyVersion)
+    standing = [version for version in versions if version.state in ("base", "promoted")]
+    if standing:
+        return max(standing, key=lambda version: version.number)
+    base = PolicyVersion(
+        id=derive("policy_version", 0),
+        number=0,
+        name="base",
+        parent=None,
+        state="base",
+        reason="the base model",
+        adapter=None,
+        merged=None,
+        batch_id=None,
+        content_hash=None,
+        probes=await trainer.probe(model, probe_texts),
+        canary=None,
+    )
+    await ledger.append(base)
+    return base
+
+
+def probe_texts(settings: Settings, tasks: tuple[Task, ...]) -> tuple[str, ...]:
+    """Return the canary's prompts: tasks of the gate with their reference answers, as plain text."""
+    return tuple(
+        f"{answer_prompt(task)[0].content}\n\n{answer_text(task.reference or '')}"
+        for task in tasks[: settings.publish.probes]
+    )
+
+
+async def build_pipeline(
+    settings: Settings,
+    folder: RunFolder,
+    model: str,
+    tasks: TaskSets,
+    ledger: Ledger,
+    executor: Executor,
+    trainer: AdapterTrainer,
+    serving: Serving,
+) -> Pipeline:
+    """Return the pipeline, taking up where the ledger ends."""
+    settled = len(await ledger.find(RoundSettled))
+    panel = Panel(serving.judges, ledger, max_tokens=settings.judge.max_tokens)
+    parts = Parts(
+        policy=serving.policy,
+        trainer=trainer,
+        ledger=ledger,
+        gate=partial(
+            gate, tolerance=settings.gate.tolerance, confidence=settings.gate.confidence, seed=settings.run.seed
+        ),
+        generator=_generator(settings, serving.policy, ledger),
+        executor=executor,
+        panel=panel,
+        judge=_judge(settings, panel, ledger),
+        critic=_critic(settings, serving, executor, ledger),
+        evaluator=evaluator_of(settings, serving.policy, executor, ledger),
+        train_tasks=tasks.train,
+        gate_tasks=tasks.gate,
+        held_out_tasks=tasks.held_out,
+        evaluation_tasks=overlap_index((*tasks.gate, *tasks.held_out)),
+    )
+    await trio.lowlevel.checkpoint()
+    return Pipeline(
+        parts,
+        _concurrency(settings),
+        RoundRule(
+            rounds=settings.run.rounds,
+            tasks_per_round=settings.run.tasks_per_round,
+            lead=settings.run.lead,
+            seed=settings.run.seed,
+            settled=settled,
+        ),
+        _curation(settings),
+        _training(settings, folder, model, tasks),
+        _publishing(settings),
+    )
+
+
+def _generator(settings: Settings, policy: Policy, ledger: Ledger) -> Generator:
+    rule = settings.generate
+    return Generator(
+        policy,
+        ledger,
+        candidates=rule.candidates,
+        temperatures=rule.temperature,
+        top_p=rule.top_p,
+        max_tokens=rule.max_tokens,
+        seed=settings.run.seed,
+    )
+
+
+def _judge(settings: Settings, panel: Panel, ledger: Ledger) -> Judge:
+    return Judge(
+        panel,
+        ledger,
+        schedule=settings.judge.schedule,
+        w_max=settings.judge.w_max,
+        lazy=settings.judge.lazy,
+        calibrate=settings.judge.calibrate,
+        max_pairs=settings.judge.max_pairs,
+        d_up=settings.decide.d_up,
+        d_low=settings.decide.d_low,
+        references=settings.decide.references,
+    )
+
+
+def _critic(settings: Settings, serving: Serving, executor: Executor, ledger: Ledger) -> Critic:
+    rule = settings.critique
+    return Critic(
+        serving.critic,
+        executor,
+        ledger,
+        per_task=rule.per_task,
+        temperature=rule.temperature,
+        max_tokens=rule.max_tokens,
+    )
+
+
+def _concurrency(settings: Settings) -> Concurrency:
+    return Concurrency(
+        generate=settings.generate.concurrency,
+        execute=settings.generate.concurrency,
+        judge=settings.judge.concurrency,
+        critique=settings.critique.concurrency,
+    )
+
+
+def _curation(settings: Settings) -> CurationRule:
+    rule = settings.curate
+    return CurationRule(
+        size=rule.size,
+        min_size=rule.min_size,
+        max_age_s=rule.max_age_s,
+        replay=rule.replay,
+        duplicate_similarity=rule.duplicate_similarity,
+        max_example_tokens=rule.max_example_tokens,
+        per_task=rule.per_task,
+        pattern_share=rule.pattern_share,
+        mode=settings.train.mode,
+        references=settings.decide.references,
+        seed=settings.run.seed,
+    )
+
+
+def _training(settings: Settings, folder: RunFolder, model: str, tasks: TaskSets) -> TrainingRule:
+    rule = settings.train
+    return TrainingRule(
+        model=model,
+        output_folder=str(folder.adapters.resolve()),
+        continues=rule.mode == "continue",
+        write_merged=chosen_way(settings) == "in_place",
+        probe_texts=probe_texts(settings, tasks.gate),
+        rank=rule.rank,
+        alpha=rule.alpha,
+        dropout=rule.dropout,
+        learning_rate=rule.learning_rate,
+        warmup_share=rule.warmup_share,
+        epochs=rule.epochs,
+        batch_examples=rule.batch_examples,
+        micro_batch_tokens=rule.micro_batch_tokens,
+        max_tokens=rule.max_tokens,
+        weight_decay=rule.weight_decay,
+        max_gradient_norm=rule.max_gradient_norm,
+        seed=settings.run.seed,
+    )
+
+
+def _publishing(settings: Settings) -> PublishingRule:
+    tolerance = settings.publish.tolerance
+    return PublishingRule(
+        canary_tolerance=tolerance if tolerance is not None else CANARY_TOLERANCE[settings.model.dtype],
+        gate_samples=settings.gate.samples,
+        gate_temperature=settings.gate.temperature,
+        rejections=settings.gate.rejections,
+        held_out_samples=settings.evaluate.samples,
+        held_out_temperature=settings.evaluate.temperature,
+    )

@@ -1,0 +1,116 @@
+"""`eval`: serve one policy version, have it answer a set of tasks, and print what passed. Changes no run."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+from evals.table import evaluation_table
+from rich.console import Console
+from trainer.model_folder import resolve_model
+
+from commands.assembly import evaluator_of, executor_of
+from commands.exit_code import DONE
+from commands.model_cache import CACHE
+from commands.serving import check_managed_port, open_serving
+from dashboard.events import configure_events
+from endpoints.machine import this_machine
+from evals.datasets import load_tasks
+from ledger.memory import MemoryLedger
+from ledger.run_folder import RunFolder
+from ledger.sqlite import open_ledger
+from protocols.errors import RunFolderError, SettingsError
+from protocols.identity import derive
+from protocols.records import Evaluation, PolicyVersion
+from protocols.settings import Settings, load_settings, parse_settings
+from sandbox.process import ProcessSandbox
+
+BASE = PolicyVersion(
+    id=derive("policy_version", 0),
+    number=0,
+    name="base",
+    parent=None,
+    state="base",
+    reason="the base model",
+    adapter=None,
+    merged=None,
+    batch_id=None,
+    content_hash=None,
+    probes=(),
+    canary=None,
+)
+
+
+def evaluate_command(
+    target: Path, overrides: tuple[str, ...], tasks: str | None, version: int | None, *, as_json: bool
+) -> int:
+    """Evaluate and print.
+
+    Args:
+        target: a settings file, or a run's folder.
+        overrides: of the settings file's keys; a run's own settings are as they are.
+        tasks: source of the tasks; None takes the held-out set.
+        version: of a run; None takes its current one.
+        as_json: print one JSON object instead of a table.
+
+    Raises:
+        RefineError: see `protocols.errors`.
+    """
+    if target.is_dir():
+        folder = RunFolder(target)
+        settings = parse_settings(folder.stored_settings(), str(folder.settings))
+        chosen = trio.run(_version_of_run, folder, version)
+    else:
+        settings, chosen = load_settings(target, overrides), BASE
+        if version:
+            raise SettingsError(f"version {version} is of no run: {target} is a settings file; give a run's folder")
+    source = tasks or settings.tasks.held_out
+    if source is None:
+        raise SettingsError("there is no held-out set in these settings; give --tasks SOURCE")
+    evaluation = trio.run(_evaluate, settings, chosen, source, Console(stderr=True))
+    console = Console()
+    if as_json:
+        console.out(msgspec.json.format(msgspec.json.encode(evaluation), indent=2).decode(), highlight=False)
+    else:
+        console.print(evaluation_table(evaluation, chosen.name, source))
+    return DONE
+
+
+async def _version_of_run(folder: RunFolder, number: int | None) -> PolicyVersion:
+    async with open_ledger(folder.ledger, read_only=True) as ledger:
+        versions = {version.number: version for version in await ledger.find(PolicyVersion)}
+    if number is None:
+        return max((v for v in versions.values() if v.state in ("base", "promoted")), key=lambda v: v.number)
+    if number not in versions or (number > 0 and versions[number].adapter is None):
+        raise RunFolderError(f"the run in {folder.path} has no version {number}; it has {sorted(versions)}")
+    return versions[number]
+
+
+async def _evaluate(settings: Settings, version: PolicyVersion, source: str, console: Console) -> Evaluation:
+    tasks = load_tasks(source, limit=settings.tasks.limit)
+    check_managed_port(settings)
+    configure_events(console, None)
+    sandbox = ProcessSandbox(workers=settings.sandbox.workers or len(this_machine().cores))
+    await sandbox.check()
+    model = await resolve_model(settings.model.name, CACHE, partial(console.print, highlight=False, markup=False))
+    ledger = MemoryLedger()
+    with tempfile.TemporaryDirectory(prefix="eval-") as logs:
+        async with trio.open_nursery() as nursery:
+            serving = await open_serving(settings, model, version, Path(logs) / "vllm.log", nursery)
+            try:
+                evaluator = evaluator_of(settings, serving.policy, executor_of(settings, sandbox, ledger), ledger)
+                evaluation = await evaluator.evaluate(
+                    version,
+                    tasks,
+                    purpose="held_out",
+                    round=0,
+                    samples=settings.evaluate.samples,
+                    temperature=settings.evaluate.temperature,
+                    staged=False,
+                )
+            finally:
+                with trio.CancelScope(shield=True):
+                    await serving.aclose()
+            nursery.cancel_scope.cancel()
+    return evaluation

@@ -1,0 +1,69 @@
+"""`report` and `status`: what a run came to, and what it is doing; read from its folder alone."""
+
+import json
+import time
+from pathlib import Path
+
+import msgspec
+from evals.plot import plot_versions
+from evals.table import report_tables
+from rich.console import Console
+
+from commands.exit_code import DONE
+from dashboard.terminal import Status, line
+from evals.report import build_report, report_json
+from ledger.queries import read_run
+from ledger.run_folder import RunFolder, replace_text
+from protocols.errors import RunFolderError
+
+SILENT_S = 10.0
+"""A run that has not written its status for so long is not running."""
+
+
+def report_command(run: Path, *, as_json: bool) -> int:
+    """Print the report of the run in folder `run`.
+
+    Raises:
+        RunFolderError: it is not a run's folder.
+        LedgerError: its journal cannot be read.
+    """
+    print_report(RunFolder(run), Console(), as_json=as_json)
+    return DONE
+
+
+def print_report(folder: RunFolder, console: Console, *, as_json: bool) -> None:
+    """Print a run's tables (or one JSON object), and renew its report.json and its plot.
+
+    Raises:
+        RunFolderError: it is not a run's folder.
+        LedgerError: its journal cannot be read.
+    """
+    folder.stored_settings()
+    report = build_report(read_run(folder.ledger))
+    data = json.dumps(report_json(report), indent=2)
+    replace_text(folder.report, data)
+    plot_versions(report, folder.plot)
+    if as_json:
+        console.out(data, highlight=False)
+        return
+    for table in report_tables(report):
+        console.print(table)
+    console.print(f"report: {folder.report}  plot: {folder.plot}", highlight=False, soft_wrap=True)
+
+
+def status_command(run: Path) -> int:
+    """Print what the run in folder `run` is doing.
+
+    Raises:
+        RunFolderError: it is not a run's folder, or has written no status yet.
+    """
+    folder = RunFolder(run)
+    folder.stored_settings()
+    if not folder.status.is_file():
+        raise RunFolderError(f"the run in {run} has not written its status yet")
+    status = msgspec.json.decode(folder.status.read_bytes(), type=Status)
+    console, silent_s = Console(), time.time() - status.at
+    if silent_s > SILENT_S:
+        console.print(f"not running; last seen {silent_s:.0f} s ago", highlight=False)
+    console.print(line(status), highlight=False, soft_wrap=True)
+    return DONE

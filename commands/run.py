@@ -1,0 +1,155 @@
+"""`run`: check everything that can be checked, then begin, or go on with what was begun."""
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+from rich.console import Console
+from trainer.model_folder import resolve_model
+from trainer.process import TrainerProcess
+
+from actors.failures import fatal
+from actors.pipeline import Pipeline
+from commands.assembly import build_pipeline, current_version, executor_of, probe_texts
+from commands.exit_code import DONE, INTERRUPTED
+from commands.model_cache import CACHE
+from commands.report import print_report
+from commands.serving import Serving, check_managed_port, open_serving
+from commands.task_sets import TaskSets, load_task_sets, run_references
+from dashboard.events import configure_events
+from dashboard.terminal import Status, line, make_status, show_progress
+from endpoints.machine import this_machine
+from ledger.run_folder import RunFolder
+from ledger.sqlite import open_ledger
+from protocols.errors import UsageError
+from protocols.settings import Settings, load_settings
+from sandbox.process import ProcessSandbox
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+CLOSING_S = 30.0
+"""For ending the trainer and closing connections."""
+
+
+def run_command(config: Path, overrides: tuple[str, ...]) -> int:
+    """Run the rounds of `config`; return the exit code.
+
+    Raises:
+        RefineError: see `protocols.errors`; after a `UsageError` nothing half-made is left.
+    """
+    return trio.run(_run, load_settings(config, overrides), Console())
+
+
+async def _run(settings: Settings, console: Console) -> int:
+    folder = RunFolder(Path(settings.run.folder) / settings.run.name)
+    folder.check(settings)
+    tasks = load_task_sets(settings.tasks)
+    check_managed_port(settings)
+    configure_events(console, None)
+    sandbox = ProcessSandbox(workers=settings.sandbox.workers or len(this_machine().cores))
+    await sandbox.check()
+    model = await resolve_model(settings.model.name, CACHE, partial(_say, console))
+    created = folder.create(settings)
+    configure_events(console, folder.events)
+    begun = trio.Event()
+    try:
+        return await _begin(settings, folder, tasks, sandbox, model, console, begun)
+    except BaseException as error:
+        if created and not begun.is_set() and isinstance(fatal(error), UsageError):
+            configure_events(console, None)
+            folder.remove()
+        raise
+
+
+async def _begin(
+    settings: Settings,
+    folder: RunFolder,
+    tasks: TaskSets,
+    sandbox: ProcessSandbox,
+    model: str,
+    console: Console,
+    begun: trio.Event,
+) -> int:
+    start = trio.current_time()
+    trainer = TrainerProcess(
+        log=folder.trainer_log, threads=len(this_machine().cores), step_deadline_s=settings.train.step_deadline_s
+    )
+    async with open_ledger(folder.ledger) as ledger, trio.open_nursery() as nursery:
+        try:
+            executor = executor_of(settings, sandbox, ledger)
+            tasks = await run_references(tasks, settings.tasks, ledger, executor)
+            current = await current_version(ledger, model, probe_texts(settings, tasks.gate), trainer)
+            serving = await open_serving(settings, model, current, folder.server_log, nursery)
+            pipeline = await build_pipeline(settings, folder, model, tasks, ledger, executor, trainer, serving)
+            begun.set()
+            log.info("run_began", run=settings.run.name, tasks=len(tasks.train), version=current.number)
+            await _drive(settings, folder, pipeline, serving, console, start)
+            with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_S):
+                await serving.aclose()
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_S):
+                await trainer.aclose()
+        nursery.cancel_scope.cancel()
+    statistics = pipeline.statistics()
+    if statistics.settled < statistics.rounds:
+        console.print("interrupted; the same command goes on", highlight=False)
+        return INTERRUPTED
+    print_report(folder, console, as_json=False)
+    return DONE
+
+
+async def _drive(
+    settings: Settings,
+    folder: RunFolder,
+    pipeline: Pipeline,
+    serving: Serving,
+    console: Console,
+    start: float,
+) -> None:
+    """Run the pipeline with its display until it ends, or until it is told to stop."""
+
+    def status() -> Status:
+        statistics = pipeline.statistics()
+        return make_status(
+            statistics,
+            at=time.time(),
+            elapsed_s=trio.current_time() - start,
+            candidates=statistics.stages[0].done * settings.generate.candidates,
+            in_flight=sum(endpoint.gate.inside for endpoint in serving.endpoints),
+            down=next((endpoint.name for endpoint in serving.endpoints if endpoint.ailing), None),
+        )
+
+    async with trio.open_nursery() as watchers:
+        watchers.start_soon(show_progress, console, status, folder.status)
+        with trio.CancelScope() as scope:
+            watchers.start_soon(_watch_signals, pipeline, scope, settings.run.grace_s, status)
+            await pipeline.run()
+        watchers.cancel_scope.cancel()
+
+
+async def _watch_signals(
+    pipeline: Pipeline, scope: trio.CancelScope, grace_s: float, status: Callable[[], Status]
+) -> None:
+    """First signal: drain; second: stop at once. SIGUSR1 logs what waits for what."""
+    draining = False
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
+        async for number in signals:
+            if number == signal.SIGUSR1:
+                log.info("status_asked", status=line(status()))
+            elif draining:
+                scope.cancel()
+            else:
+                draining = True
+                log.warning("draining_began", grace_s=grace_s, hint="Ctrl-C again stops at once; nothing is lost")
+                pipeline.stop()
+                scope.deadline = trio.current_time() + grace_s
+
+
+def _say(console: Console, message: str) -> None:
+    with suppress(OSError):
+        console.print(message, highlight=False, markup=False)

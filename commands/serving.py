@@ -1,0 +1,193 @@
+"""Everything that answers, built from the settings: the managed server or external ones, the policy, judges, critic."""
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+import trio
+
+from endpoints.attempts import Seat
+from endpoints.client import Endpoint, fixed
+from endpoints.machine import this_machine
+from endpoints.model_size import model_size
+from endpoints.policy import ServedPolicy
+from endpoints.pool import RolePool
+from endpoints.server import ManagedServer, check_port, free_port
+from endpoints.server_plan import ServerWish, Way, choose_device, choose_way, plan_server
+from endpoints.ways import AdapterWay, InPlaceWay
+from protocols.errors import ModelError, SettingsError
+from protocols.records import PolicyVersion
+from protocols.settings import MANAGED, EndpointSettings, Settings
+
+SERVED_NAME = "policy"
+"""Name under which the managed server serves the base model."""
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run asks."""
+
+    policy: ServedPolicy
+    judges: tuple[RolePool, ...]
+    critic: RolePool
+    endpoints: tuple[Endpoint, ...]
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for endpoint in self.endpoints:
+            await endpoint.aclose()
+
+
+def is_managed(settings: Settings) -> bool:
+    """Whether the run starts a server itself."""
+    return any(endpoint.url == MANAGED for endpoint in settings.endpoints)
+
+
+def chosen_way(settings: Settings) -> Way:
+    """Return the way of publishing; `auto` is `in_place` only for a server of our own on a CPU."""
+    device = choose_device(settings.server.device, this_machine())
+    return choose_way(settings.publish.way, device if is_managed(settings) else "gpu")
+
+
+def check_managed_port(settings: Settings) -> None:
+    """Return when the managed server's port, if one is set, is free.
+
+    Raises:
+        PortTaken: it is in use.
+    """
+    if settings.server.port is not None and is_managed(settings):
+        check_port(settings.server.port)
+
+
+async def open_serving(
+    settings: Settings, model: str, current: PolicyVersion, server_log: Path, nursery: trio.Nursery
+) -> Serving:
+    """Start or reach every endpoint, with `current` served; the managed server lives in `nursery`.
+
+    Raises:
+        UsageError: an endpoint is unreachable or lacks its key, the port is taken, the model does not fit.
+        ServerError: the managed server did not become healthy; the text ends with its log's tail.
+        PublishError: the current version could not be put on every replica.
+    """
+    random = Random(settings.run.seed)
+    port = settings.server.port or free_port()
+    endpoints = {wish.name: _endpoint(wish, port) for wish in settings.endpoints}
+    try:
+        names = {wish.name: await _model_name(wish, endpoints[wish.name]) for wish in settings.endpoints}
+        policy = _policy(settings, model, current, endpoints, names, random)
+        if is_managed(settings):
+            managed = next(endpoints[wish.name] for wish in settings.endpoints if wish.url == MANAGED)
+            server = _server(settings, model, port, server_log)
+
+            async def restore() -> None:
+                await policy.restore(managed)
+
+            await nursery.start(server.serve, managed, restore)
+        if current.number > 0:
+            await policy.restore()
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            for endpoint in endpoints.values():
+                await endpoint.aclose()
+        raise
+    judges = tuple(
+        RolePool.of(wish.name, endpoints[wish.name], names[wish.name], random=random)
+        for wish in settings.endpoints
+        if "judge" in wish.roles
+    )
+    critics = [
+        Seat(endpoints[wish.name], fixed(names[wish.name])) for wish in settings.endpoints if "critic" in wish.roles
+    ]
+    return Serving(
+        policy=policy,
+        judges=judges,
+        critic=RolePool("critic", critics, random=random),
+        endpoints=tuple(endpoints.values()),
+    )
+
+
+def _endpoint(wish: EndpointSettings, port: int) -> Endpoint:
+    return Endpoint(
+        name=wish.name,
+        url=f"http://127.0.0.1:{port}/v1" if wish.url == MANAGED else wish.url,
+        key_variable=wish.key_variable,
+        connections=wish.connections,
+        timeout_s=wish.timeout_s,
+        connect_timeout_s=wish.connect_timeout_s,
+        tries=wish.tries,
+    )
+
+
+async def _model_name(wish: EndpointSettings, endpoint: Endpoint) -> str:
+    """Return the model to ask for; an external endpoint is asked for what it serves, and so proven reachable."""
+    if wish.url == MANAGED:
+        return SERVED_NAME
+    served = await endpoint.check(timeout_s=wish.connect_timeout_s)
+    if wish.model is not None:
+        if served and wish.model not in served and wish.key_variable is None:
+            raise SettingsError(
+                f"endpoint {wish.name} at {wish.url} does not serve model {wish.model!r}; it serves {', '.join(served)}"
+            )
+        return wish.model
+    if not served:
+        raise SettingsError(f"endpoint {wish.name} at {wish.url} lists no model; set its model")
+    return served[0]
+
+
+def _policy(
+    settings: Settings,
+    model: str,
+    current: PolicyVersion,
+    endpoints: dict[str, Endpoint],
+    names: dict[str, str],
+    random: Random,
+) -> ServedPolicy:
+    way = chosen_way(settings)
+    replicas = [
+        (
+            endpoints[wish.name],
+            AdapterWay(names[wish.name])
+            if way == "adapter"
+            else InPlaceWay(names[wish.name], base_weights=model, drain_s=settings.publish.drain_s),
+        )
+        for wish in settings.endpoints
+        if "policy" in wish.roles
+    ]
+    return ServedPolicy(current, replicas, random=random, drain_s=settings.publish.drain_s)
+
+
+def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServer:
+    machine, wish = this_machine(), settings.server
+    device = choose_device(wish.device, machine)
+    local = Path(model).is_dir()
+    size = model_size(model, settings.model.dtype) if local else None
+    if local and size is None:
+        raise ModelError(f"model folder {model} holds no weights or no configuration of a decoder-only transformer")
+    plan = plan_server(
+        ServerWish(
+            model=model,
+            local=local,
+            served_name=SERVED_NAME,
+            dtype=settings.model.dtype,
+            way=chosen_way(settings),
+            port=port,
+            device=device,
+            adapter_rank=settings.train.rank,
+            max_model_tokens=wish.max_model_tokens,
+            max_sequences=wish.max_sequences,
+            threads=wish.threads,
+            cache_bytes=wish.kv_cache_bytes,
+            gpu_memory_share=wish.gpu_memory_share,
+            tuned=wish.tuned,
+            arguments=wish.arguments,
+        ),
+        machine,
+        size,
+    )
+    return ManagedServer(
+        command=plan.command,
+        environment=plan.environment,
+        port=port,
+        log=log,
+        ready_s=wish.ready_s,
+        restarts=wish.restarts,
+    )

@@ -1,0 +1,47 @@
+"""The three sets of tasks of a run, loaded and proven disjoint."""
+
+import msgspec
+
+from actors.executor import Executor
+from actors.references import check_references
+from evals.datasets import load_tasks
+from evals.leakage import check_splits
+from protocols.ports import Ledger
+from protocols.records import Task
+from protocols.settings import TasksSettings
+
+
+class TaskSets(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks of a run."""
+
+    train: tuple[Task, ...]
+    gate: tuple[Task, ...]
+    held_out: tuple[Task, ...]
+
+
+def load_task_sets(settings: TasksSettings) -> TaskSets:
+    """Return the sets that the settings name.
+
+    Raises:
+        TasksError: a source cannot be read, or a task to be trained on overlaps one to be evaluated on.
+    """
+    train = load_tasks(settings.train, limit=settings.limit)
+    gate = load_tasks(settings.gate, limit=settings.limit)
+    held_out = load_tasks(settings.held_out, limit=settings.limit) if settings.held_out is not None else ()
+    check_splits(train, gate, held_out)
+    return TaskSets(train=train, gate=gate, held_out=held_out)
+
+
+async def run_references(sets: TaskSets, settings: TasksSettings, ledger: Ledger, executor: Executor) -> TaskSets:
+    """Return the tasks that may be used: known to the run, and their references pass their tests.
+
+    Raises:
+        TasksError: a reference fails its own tests, and the settings refuse that.
+        RunFolderError: a task is not what it was when the run began.
+        SandboxError: the sandbox's own machinery failed.
+    """
+    checked: list[tuple[Task, ...]] = []
+    for tasks in (sets.train, sets.gate, sets.held_out):
+        checked.append(await check_references(tasks, ledger, executor, failing=settings.failing_references))
+    train, gate, held_out = checked
+    return TaskSets(train=train, gate=gate, held_out=held_out)

@@ -33,7 +33,7 @@ async def talk(process: trio.Process, request: bytes, most_bytes: int) -> tuple[
 async def _send(process: trio.Process, request: bytes) -> None:
     assert process.stdin is not None
     try:
-        await process.stdin.send_all(len(request).to_bytes(8, "big") + request)
+        await process.stdin.send_all(request)
     except trio.BrokenResourceError:
         pass  # it ended early; its report, or the lack of one, tells why
 

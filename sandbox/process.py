@@ -25,15 +25,12 @@ import trio
 from protocols.errors import SandboxError
 from protocols.ports import Job, JobResult
 from protocols.records import TestOutcome
+from sandbox.bundle import ENVIRONMENT, FLAGS, START, build
 from sandbox.canaries import probe
 from sandbox.classification import failure
 from sandbox.conversation import end, talk
 from sandbox.plan import Plan, Report, plan_of, read_report, read_tier
 
-_RUNNER = Path(__file__).with_name("runner.py")
-_ENVIRONMENT = {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "TZ": "UTC"}
-# Not -I: it would ignore PYTHONHASHSEED, and candidates that iterate over sets must behave the same each time.
-_FLAGS = ("-s", "-P", "-S")
 _FIRST_USER_ID = 60_800
 _USER_IDS = 380
 _START_S = 30.0
@@ -58,6 +55,7 @@ class ProcessSandbox:
         self._user_ids = [_FIRST_USER_ID + number % _USER_IDS for number in range(workers)]
         self._interpreter = interpreter or sys.executable
         self._scratch_folder = scratch_folder
+        self._bundle = b""
         self._tier: str | None = None
         self._check = trio.Lock()
 
@@ -74,9 +72,7 @@ class ProcessSandbox:
                 by `run` either then.
         """
         async with self._check:
-            self._tier = None
-            self._tier = await probe(self._run_unchecked)
-            return self._tier
+            return await self._find_tier()
 
     async def run(self, job: Job) -> JobResult:
         """Run `job`, as `protocols.ports.Sandbox` promises; the first call checks the sandbox if nobody has.
@@ -95,7 +91,13 @@ class ProcessSandbox:
     async def _check_once(self) -> None:
         async with self._check:
             if self._tier is None:
-                self._tier = await probe(self._run_unchecked)
+                await self._find_tier()
+
+    async def _find_tier(self) -> str:
+        self._tier = None
+        self._bundle = await build(self._interpreter)
+        self._tier = await probe(self._run_unchecked)
+        return self._tier
 
     async def _run_unchecked(self, job: Job) -> JobResult:
         async with self._limiter:
@@ -128,7 +130,7 @@ class ProcessSandbox:
         deadline_s = _START_S + len(plan.tests) * (job.limits.wall_s + _SPARE_PER_TEST_S)
         async with self._scratch() as folder, self._runner(folder) as process:
             with trio.move_on_after(deadline_s):
-                return await talk(process, request, _most_report_bytes(job, plan))
+                return await talk(process, self._bundle + request, _most_report_bytes(job, plan))
         raise SandboxError(f"the sandbox's runner did not finish within {deadline_s:.0f} s")
 
     @asynccontextmanager
@@ -144,8 +146,8 @@ class ProcessSandbox:
     async def _runner(self, folder: str) -> AsyncIterator[trio.Process]:
         try:
             process = await trio.lowlevel.open_process(
-                [self._interpreter, *_FLAGS, str(_RUNNER)],
-                stdin=-1, stdout=-1, stderr=-1, cwd=folder, env=_ENVIRONMENT, start_new_session=True,
+                [self._interpreter, *FLAGS, "-c", START],
+                stdin=-1, stdout=-1, stderr=-1, cwd=folder, env=ENVIRONMENT, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise SandboxError(f"the sandbox's interpreter {self._interpreter} cannot be started: {error}") from error
@@ -165,7 +167,8 @@ def _request(job: Job, plan: Plan, user_id: int) -> bytes:
         "result_bytes": _result_bytes(job),
         "user_id": user_id,
     }
-    return marshal.dumps(request, 2)
+    data = marshal.dumps(request, 2)
+    return len(data).to_bytes(8, "big") + data
 
 
 def _result_bytes(job: Job) -> int:

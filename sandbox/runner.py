@@ -1,7 +1,7 @@
-"""The program that runs one job inside the sandbox. Started by `sandbox.process`, never imported by the orchestrator.
+"""The program that runs one job inside the sandbox: sent to a fresh interpreter by `sandbox.bundle`, never imported.
 
-Standard input: eight bytes of length, then the job (`marshal`, from the orchestrator, hence trusted); it stays open, and
-its end means that the orchestrator is gone. Standard output: one JSON line with the tier once the isolation stands,
+Standard input: eight bytes of length, then the job (`marshal`, from the orchestrator, hence trusted); it stays open,
+and its end means that the orchestrator is gone. Standard output: one JSON line with the tier once the isolation stands,
 then one per test, in order. It belongs to the runner alone: a test's process has it closed.
 
 Two processes: a watchdog, which ends everything when the orchestrator goes away, and the worker (first process of the
@@ -9,22 +9,21 @@ job's own process namespace where there is one), which forks once per test. Afte
 reported as timed out without being run, so that an endless loop costs two deadlines and not one per test.
 """
 
+from __future__ import annotations
+
 import gc
+import marshal
 import os
 import select
 import sys
-from collections.abc import Iterator
-from typing import Any, NoReturn
 
-import marshal
+from sandbox.runner_jail import Jail
+from sandbox.runner_supervision import SetUpFailed, run_test
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-from sandbox.runner_jail import Jail  # noqa: E402
-from sandbox.runner_supervision import SetUpFailed, run_test  # noqa: E402
-
-sys.path.pop(0)
-sys.dont_write_bytecode = True
+TYPE_CHECKING = False  # importing `typing` would cost every job many milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
 
 MAX_TIMEOUTS = 2
 _MAX_JOB_BYTES = 64 << 20

@@ -6,18 +6,25 @@ runner and the orchestrator believe nothing that would turn a failure into a suc
 value of a call test; for an in-process test the test's own code is necessarily here (evidence "weak").
 """
 
+from __future__ import annotations
+
+import atexit
 import builtins
+import fcntl
 import gc
 import os
 import resource
 import sys
-from types import ModuleType, TracebackType
-from typing import Any, NoReturn
-
-from _signal import SIG_DFL, SIGINT, SIGXCPU, SIGXFSZ, signal  # pyright: ignore
+from _signal import SIG_DFL, SIG_IGN, SIGINT, SIGXCPU, SIGXFSZ, signal  # pyright: ignore
 
 from sandbox.runner_encoding import Encoder, ResultTooLarge, quote
-from sandbox.runner_jail import Jail
+
+TYPE_CHECKING = False  # importing `typing` would cost every job many milliseconds
+if TYPE_CHECKING:
+    from types import ModuleType, TracebackType
+    from typing import Any, NoReturn
+
+    from sandbox.runner_jail import Jail
 
 READY = b"S"
 """First byte on the result descriptor: set up, the candidate's code comes now."""
@@ -51,8 +58,9 @@ def run(
 
 def _set_up(limits: dict[str, Any], jail: Jail, descriptors: tuple[int, int, int, int]) -> None:
     os.setsid()
-    for number in (SIGINT, SIGXCPU, SIGXFSZ):
-        signal(number, SIG_DFL if number != SIGXFSZ else 1)
+    signal(SIGINT, SIG_DFL)
+    signal(SIGXCPU, SIG_DFL)
+    signal(SIGXFSZ, SIG_IGN)  # a file that grows too large is then an error that the program sees
     # Lifted out of the way first: a pipe may sit on one of the numbers wanted below.
     lifted = [_lift(descriptor) for descriptor in descriptors]
     for number, descriptor in enumerate(lifted):
@@ -63,8 +71,6 @@ def _set_up(limits: dict[str, Any], jail: Jail, descriptors: tuple[int, int, int
 
 
 def _lift(descriptor: int) -> int:
-    import fcntl
-
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100)
 
 
@@ -144,7 +150,7 @@ def _new_module(name: str) -> ModuleType:
     builtins.exit = builtins.quit = sys.exit  # pyright: ignore  (the interpreter runs without `site`)
     for known in [known for known in sys.modules if known.split(".")[0] == "sandbox"]:
         del sys.modules[known]
-    module = ModuleType(name)
+    module = type(sys)(name)
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
     sys.modules[name] = module
@@ -200,10 +206,8 @@ def _exit_program(error: SystemExit) -> int:
 
 
 def _end_program() -> int:
-    """Do what the interpreter does at its end: exit handlers, then flush. Return 120 when flushing fails, as it does."""
-    import atexit
-
-    atexit._run_exitfuncs()
+    """Do what the interpreter does at its end: exit handlers, then flush; 120 is its status when flushing fails."""
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     try:
         for stream in {sys.stdout, sys.stderr, sys.__stdout__}:
             if stream is not None:

@@ -5,10 +5,18 @@ a few standard-library types are written as data; anything else, a subclass of `
 that equals nothing outside. Written without the `json` module, whose import would cost each job milliseconds.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# (the values are a candidate's: anything at all)
+
+from __future__ import annotations
+
 from _json import encode_basestring_ascii as _quote  # pyright: ignore
-from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+
+TYPE_CHECKING = False  # importing `typing` would cost every job many milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
 MAX_DEPTH = 100
 MAX_ITEMS = 50_000

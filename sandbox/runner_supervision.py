@@ -4,15 +4,21 @@ Inside the sandbox but not in the candidate's process. Ends are `exit`, `signal`
 test is over, every process that it left is killed, and its scratch folder is emptied.
 """
 
+from __future__ import annotations
+
 import os
-import resource
 import select
 import time
-from typing import Any
 
 from sandbox import runner_child
 from sandbox.runner_encoding import quote
-from sandbox.runner_jail import Jail
+
+TYPE_CHECKING = False  # importing `typing` would cost every job many milliseconds
+if TYPE_CHECKING:
+    from resource import struct_rusage
+    from typing import Any
+
+    from sandbox.runner_jail import Jail
 
 _SIGKILL, _SIGXCPU = 9, 24
 _CHUNK = 1 << 16
@@ -139,9 +145,7 @@ def _reap_rest() -> None:
         pass
 
 
-def _report(
-    end: str, status: int, usage: resource.struct_rusage, token: str, captures: tuple[_Capture, ...]
-) -> tuple[str, str]:
+def _report(end: str, status: int, usage: struct_rusage, token: str, captures: tuple[_Capture, ...]) -> tuple[str, str]:
     out, err, result = (bytes(capture.data) for capture in captures)
     if not result.startswith(runner_child.READY):
         if end == "exit":

@@ -27,10 +27,6 @@
     └── RunPaused                the run stopped itself, resumably, and says why
 """
 
-from collections.abc import Iterator
-from typing import cast
-
-
 class RefineError(Exception):
     """Base of every error this project raises on purpose. Its text is one paragraph, meant for the user."""
 
@@ -130,26 +126,3 @@ class NoSpaceLeft(LedgerError, UsageError):
 
 class RunPaused(RefineError):
     """The run stopped itself and can be continued by the same command; the text says why."""
-
-
-FATAL = (RunPaused, UsageError)
-"""Errors that no restart mends."""
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exceptions inside nested groups, or `error` itself."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in cast(BaseExceptionGroup[BaseException], error).exceptions:
-            yield from leaves(inner)
-    else:
-        yield error
-
-
-def fatal(error: BaseException) -> BaseException | None:
-    """Return the first exception within `error` that must stop the run, or None."""
-    return next((leaf for leaf in leaves(error) if isinstance(leaf, FATAL) or not isinstance(leaf, Exception)), None)
-
-
-def first(error: BaseException) -> BaseException:
-    """Return the first leaf: the exception to show."""
-    return next(leaves(error))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 import trio
-from evals.table import evaluation_table
 from rich.console import Console
 from trainer.model_folder import resolve_model
 
@@ -73,8 +72,18 @@ def evaluate_command(
     if as_json:
         console.out(msgspec.json.format(msgspec.json.encode(evaluation), indent=2).decode(), highlight=False)
     else:
-        console.print(evaluation_table(evaluation, chosen.name, source))
+        console.print(_summary(evaluation, chosen.name, source), highlight=False, soft_wrap=True)
     return DONE
+
+
+def _summary(evaluation: Evaluation, name: str, source: str) -> str:
+    speed = evaluation.completion_tokens / max(evaluation.seconds, 1e-9)
+    others = "".join(f", pass@{k} {share:.1%}" for k, share in sorted(evaluation.pass_at_k.items()) if k > 1)
+    return (
+        f"{name} on {source}: {len(evaluation.results)} tasks, pass@1 {evaluation.pass_at_1:.1%} "
+        f"(95 % interval {evaluation.low:.1%} to {evaluation.high:.1%}){others}, executable "
+        f"{evaluation.executable_share:.1%}, {speed:.0f} tokens/s"
+    )
 
 
 async def _version_of_run(folder: RunFolder, number: int | None) -> PolicyVersion:

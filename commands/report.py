@@ -1,18 +1,18 @@
 """`report` and `status`: what a run came to, and what it is doing; read from its folder alone."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
 import msgspec
-from evals.plot import plot_versions
-from evals.table import report_tables
 from rich.console import Console
 
 from commands.exit_code import DONE
 from dashboard.terminal import Status, line
-from evals.report import build_report, report_json
-from ledger.queries import read_run
+from evals.plot import plot_versions
+from evals.report import read_report, report_json
+from evals.table import print_report
 from ledger.run_folder import RunFolder, replace_text
 from protocols.errors import RunFolderError
 
@@ -27,11 +27,11 @@ def report_command(run: Path, *, as_json: bool) -> int:
         RunFolderError: it is not a run's folder.
         LedgerError: its journal cannot be read.
     """
-    print_report(RunFolder(run), Console(), as_json=as_json)
+    show_report(RunFolder(run), as_json=as_json)
     return DONE
 
 
-def print_report(folder: RunFolder, console: Console, *, as_json: bool) -> None:
+def show_report(folder: RunFolder, *, as_json: bool) -> None:
     """Print a run's tables (or one JSON object), and renew its report.json and its plot.
 
     Raises:
@@ -39,16 +39,15 @@ def print_report(folder: RunFolder, console: Console, *, as_json: bool) -> None:
         LedgerError: its journal cannot be read.
     """
     folder.stored_settings()
-    report = build_report(read_run(folder.ledger))
+    report = read_report(folder.ledger)
     data = json.dumps(report_json(report), indent=2)
     replace_text(folder.report, data)
     plot_versions(report, folder.plot)
     if as_json:
-        console.out(data, highlight=False)
+        sys.stdout.write(data + "\n")
         return
-    for table in report_tables(report):
-        console.print(table)
-    console.print(f"report: {folder.report}  plot: {folder.plot}", highlight=False, soft_wrap=True)
+    print_report(report, sys.stdout)
+    sys.stdout.write(f"report: {folder.report}\nplot: {folder.plot}\n")
 
 
 def status_command(run: Path) -> int:

@@ -18,7 +18,7 @@ from actors.pipeline import Pipeline
 from commands.assembly import build_pipeline, current_version, executor_of, probe_texts
 from commands.exit_code import DONE, INTERRUPTED
 from commands.model_cache import CACHE
-from commands.report import print_report
+from commands.report import show_report
 from commands.serving import Serving, check_managed_port, open_serving
 from commands.task_sets import TaskSets, load_task_sets, run_references
 from dashboard.events import configure_events
@@ -99,7 +99,7 @@ async def _begin(
     if statistics.settled < statistics.rounds:
         console.print("interrupted; the same command goes on", highlight=False)
         return INTERRUPTED
-    print_report(folder, console, as_json=False)
+    show_report(folder, as_json=False)
     return DONE
 
 

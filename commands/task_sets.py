@@ -40,8 +40,8 @@ async def run_references(sets: TaskSets, settings: TasksSettings, ledger: Ledger
         RunFolderError: a task is not what it was when the run began.
         SandboxError: the sandbox's own machinery failed.
     """
-    checked: list[tuple[Task, ...]] = []
-    for tasks in (sets.train, sets.gate, sets.held_out):
-        checked.append(await check_references(tasks, ledger, executor, failing=settings.failing_references))
-    train, gate, held_out = checked
+    train, gate, held_out = [
+        await check_references(tasks, ledger, executor, failing=settings.failing_references)
+        for tasks in (sets.train, sets.gate, sets.held_out)
+    ]
     return TaskSets(train=train, gate=gate, held_out=held_out)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.pass_at_k import pass_at_k
 from protocols.records import TaskResult
 
 _CHUNK = 1 << 22
@@ -30,14 +31,14 @@ class Difference(NamedTuple):
 
 
 def interval(
-    results: Sequence[TaskResult], *, confidence: float = 0.95, resamples: int = 2000, seed: int
+    results: Sequence[TaskResult], *, k: int = 1, confidence: float = 0.95, resamples: int = 2000, seed: int
 ) -> tuple[float, float]:
-    """Return the percentile interval of pass@1.
+    """Return the percentile interval of pass@k.
 
     Raises:
-        ValueError: no results, a task without samples, or a confidence outside (0, 1).
+        ValueError: no results, a task with fewer than `k` samples, or a confidence outside (0, 1).
     """
-    rates = np.array([_rate(result) for result in results])
+    rates = np.array([pass_at_k(result.samples, result.correct, k) for result in results])
     return _percentiles(_resampled_means(rates, resamples, seed), confidence)
 
 
@@ -54,20 +55,14 @@ def paired_difference(
     Raises:
         ValueError: the two are not of the same tasks, and as `interval`.
     """
-    before = {result.task_id: _rate(result) for result in old}
-    after = {result.task_id: _rate(result) for result in new}
+    before = {result.task_id: pass_at_k(result.samples, result.correct, 1) for result in old}
+    after = {result.task_id: pass_at_k(result.samples, result.correct, 1) for result in new}
     if before.keys() != after.keys():
         odd = sorted(before.keys() ^ after.keys())
         raise ValueError(f"a paired comparison needs the same tasks on both sides; only on one: {', '.join(odd[:5])}")
     differences = np.array([after[task] - before[task] for task in sorted(before)])
     low, high = _percentiles(_resampled_means(differences, resamples, seed), confidence)
     return Difference(float(differences.mean()), low, high, len(differences))
-
-
-def _rate(result: TaskResult) -> float:
-    if not 0 <= result.correct <= result.samples or result.samples == 0:
-        raise ValueError(f"task {result.task_id}: {result.correct} correct of {result.samples} samples is not a rate")
-    return result.correct / result.samples
 
 
 def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from evals.bootstrap import interval
 from evals.report_form import JudgeReport, Report, TemperatureReport, VersionReport
 from evals.report_tally import Costs, Judging, Making, Versions, Work
 from ledger.queries import Entry, stream_entries
@@ -145,6 +146,9 @@ def _evaluated(known: Versions, number: int) -> dict[str, Any]:
         "pass_at_1_low": held_out.low if held_out else None,
         "pass_at_1_high": held_out.high if held_out else None,
         "pass_at_k": dict(held_out.pass_at_k) if held_out else {},
+        "pass_at_k_intervals": {k: interval(held_out.results, k=k, seed=0) for k in held_out.pass_at_k}
+        if held_out
+        else {},
         "gate_pass_at_1": gate.pass_at_1 if gate else None,
         "gate_pass_at_1_before": before.pass_at_1 if before else None,
     }
@@ -156,7 +160,9 @@ def _trained(known: Versions, making: Making, number: int) -> dict[str, Any]:
         nothing = dict.fromkeys(("loss_first", "loss_last", "tokens_per_s", "seconds"))
         return {"trained_on": {}, **nothing}
     batch = known.batches.get(training.id)
-    kinds = Counter(making.kind_of.get(id, "unknown") for id in batch.example_ids) if batch else Counter[str]()
+    kinds = (
+        Counter(making.kind_of.get(example, "unknown") for example in batch.example_ids) if batch else Counter[str]()
+    )
     return {
         "trained_on": {**kinds, "replayed": batch.replayed} if batch else {},
         "loss_first": training.losses[0] if training.losses else None,

@@ -28,6 +28,8 @@ class VersionReport(msgspec.Struct, frozen=True, kw_only=True):
     """Lower end of the 95 % interval."""
     pass_at_1_high: float | None
     pass_at_k: dict[int, float]
+    pass_at_k_intervals: dict[int, tuple[float, float]]
+    """95 % intervals, by a bootstrap over tasks."""
     gate_pass_at_1: float | None
     gate_pass_at_1_before: float | None
     """Of the version that it was compared with."""

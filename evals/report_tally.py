@@ -96,7 +96,7 @@ class Judging:
         for task_id, opinion in self._opinions:
             ids = {opinion.left_id, opinion.right_id}
             if wanted is None or wanted & ids:
-                shares = {id: self._shares[task_id, id] for id in ids if (task_id, id) in self._shares}
+                shares = {one: self._shares[task_id, one] for one in ids if (task_id, one) in self._shares}
                 known[opinion.judge] = update(known.get(opinion.judge, Reliability()), opinion, shares)
         return known
 
@@ -104,10 +104,10 @@ class Judging:
         """Return the panel's reliability on each version's candidates."""
         subjects: defaultdict[int, set[str]] = defaultdict(set)
         for _, opinion in self._opinions:
-            for id in (opinion.left_id, opinion.right_id):
-                if id in version_of:
-                    subjects[version_of[id]].add(id)
-        return {version: panel_reliability(self.reliabilities(ids)) for version, ids in subjects.items()}
+            for subject in (opinion.left_id, opinion.right_id):
+                if subject in version_of:
+                    subjects[version_of[subject]].add(subject)
+        return {version: panel_reliability(self.reliabilities(ids)) for version, ids in sorted(subjects.items())}
 
     def _pair_up(self, verdict: Verdict) -> None:
         key = (verdict.judge, verdict.task_id, verdict.round, frozenset((verdict.left_id, verdict.right_id)))

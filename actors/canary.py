@@ -58,7 +58,10 @@ def examine(
 
 def _refusal(difference: float, move: float, agreement: float, served_move: float, tolerance: float) -> str | None:
     if not difference <= tolerance:  # written so that a NaN is refused
-        return f"served log-probabilities differ from the trained ones by {difference:.4f} on average, allowed {tolerance:.4f}"
+        return (
+            f"served log-probabilities differ from the trained ones by {difference:.4f} on average, "
+            f"allowed {tolerance:.4f}"
+        )
     if move <= STILL:
         return None
     if served_move == 0.0:

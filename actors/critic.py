@@ -5,15 +5,16 @@ from collections import Counter
 
 import trio
 
-from actors.executor import Executor
+from actors.executor import Executor, make_execution
 from actors.messages import Criticised, Judged
+from actors.truncation import is_cut_off
 from method.error_pattern import error_pattern
 from method.extraction import extract_code
 from method.selection import select_for_critique
 from protocols.identity import derive
 from protocols.ports import Chat, ChatAnswer, ChatRequest, Ledger
 from protocols.prompts import critic_prompt
-from protocols.records import Candidate, Critique, Execution
+from protocols.records import Candidate, Critique, Execution, Incumbent
 
 
 class Critic:
@@ -40,6 +41,7 @@ class Critic:
         self._temperature = temperature
         self._max_tokens = max_tokens
         self._seen = Counter[str]()
+        self._selected: dict[str, tuple[Candidate, ...]] = {}
 
     async def restore(self) -> None:
         """Count the error patterns that were criticised before, for rarest-seen-first."""
@@ -53,13 +55,17 @@ class Critic:
             SandboxError: a revision could not be run.
         """
         critiques: list[Critique] = []
+        key = item.decision.id
+        if key not in self._selected:  # handled again after a failure, the choice stands
+            self._selected[key] = await self._select(item)
 
         async def criticise(candidate: Candidate) -> None:
             critiques.append(await self._criticise(item, candidate))
 
         async with trio.open_nursery() as nursery:
-            for candidate in await self._select(item):
+            for candidate in self._selected[key]:
                 nursery.start_soon(criticise, candidate)
+        del self._selected[key]
         return Criticised(
             task=item.task,
             round=item.round,
@@ -75,17 +81,17 @@ class Critic:
         earlier = await self._ledger.find(Critique, task_id=item.task.id, round=item.round)
         known = {critique.candidate_id: critique.pattern for critique in earlier}
         patterns = {
-            id: pattern
-            for id in item.decision.critique_ids
-            if id in by_id and (pattern := error_pattern(item.executions[id])) not in known.values()
+            candidate_id: pattern
+            for candidate_id in item.decision.critique_ids
+            if candidate_id in by_id and (pattern := error_pattern(item.executions[candidate_id])) not in known.values()
         }
-        chosen = select_for_critique(tuple(patterns.items()), self._seen, self._per_task - len(known))
-        self._seen.update(patterns[id] for id in chosen)
-        return tuple(by_id[id] for id in (*known, *chosen))
+        chosen = select_for_critique(tuple(patterns.items()), self._seen, max(0, self._per_task - len(known)))
+        self._seen.update(patterns[candidate_id] for candidate_id in chosen)
+        return tuple(by_id[candidate_id] for candidate_id in (*known, *chosen))
 
     async def _criticise(self, item: Judged, candidate: Candidate) -> Critique:
-        id = derive("critique", candidate.id)
-        known = await self._ledger.get(Critique, id)
+        critique_id = derive("critique", candidate.id)
+        known = await self._ledger.get(Critique, critique_id)
         if known is not None:
             return known
         incumbent = item.decision.incumbent
@@ -99,21 +105,27 @@ class Critic:
             )
         )
         text, revision = split_critique(answer.choices[0].text, item.task.entry_point)
-        verified = revision is not None and await self._verify(item, id, revision)
-        critique = _critique(id, item, candidate, execution, self._critic.name, text, revision, verified, answer)
-        await self._ledger.append(critique)
+        shown_by_run: tuple[Execution, ...] = ()
+        if revision is not None:
+            result = await self._executor.measure(item.task, revision)
+            shown_by_run = (make_execution(item.task, item.round, critique_id, result),)
+        verified = any(_passes(run, item, incumbent) for run in shown_by_run)
+        critique = _critique(
+            critique_id, item, candidate, execution, self._critic.name, text, revision, verified, answer
+        )
+        # Together, or a crash between the two would leave the execution of a revision that is asked for anew.
+        await self._ledger.append(*shown_by_run, critique)
         return critique
 
-    async def _verify(self, item: Judged, critique_id: str, revision: str) -> bool:
-        """Whether the revision passes at least what the incumbent passes (everything, when there is none)."""
-        execution = await self._executor.run(item.task, item.round, critique_id, revision)
-        incumbent = item.decision.incumbent
-        standard = item.executions.get(incumbent.subject_id) if incumbent is not None else None
-        if standard is None:
-            return execution.solved
-        return bool(execution.outcomes) and all(
-            ours.passed or not theirs.passed for ours, theirs in zip(execution.outcomes, standard.outcomes, strict=True)
-        )
+
+def _passes(revision: Execution, item: Judged, incumbent: Incumbent | None) -> bool:
+    """Whether the revision passes at least what the incumbent passes (everything, when there is none)."""
+    standard = item.executions.get(incumbent.subject_id) if incumbent is not None else None
+    if standard is None:
+        return revision.solved
+    return bool(revision.outcomes) and all(
+        ours.passed or not theirs.passed for ours, theirs in zip(revision.outcomes, standard.outcomes, strict=True)
+    )
 
 
 def split_critique(text: str, entry_point: str | None) -> tuple[str, str | None]:
@@ -143,6 +155,7 @@ def _critique(
         text=text,
         revision=revision,
         verified=verified,
+        truncated=is_cut_off(answer.choices[0].finish_reason, answer.choices[0].text),
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         seconds=answer.seconds,

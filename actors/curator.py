@@ -1,7 +1,8 @@
 """The Curator: makes examples of what the round decided, filters them, and cuts batches.
 
 It counts each round's tasks; when the last one has ended and the round's last batch is sent, it sends `RoundClosed`.
-One task at a time: its work is small, and the order of examples is the order in which tasks ended.
+One task at a time: its work is small, and the order of examples is the order in which tasks ended. The task in hand
+survives a failure of its surroundings, and is taken again; nothing is kept or counted twice.
 """
 
 import random
@@ -13,12 +14,15 @@ import msgspec
 import structlog
 import trio
 
+from actors.failures import surroundings
 from actors.messages import Criticised, Ended, Item, RoundClosed
-from method.curation import OverlapIndex, curate, cut_batch, ready
+from actors.quarantine import quarantine_record
+from actors.truncation import is_cut_off
+from method.curation import Duplicates, OverlapIndex, curate, cut_batch, ready
 from method.examples import answer_example, critique_example
 from protocols.identity import derive
 from protocols.ports import Ledger
-from protocols.records import Batch, Example, FilterCount, PolicyVersion, Round
+from protocols.records import Batch, Critique, Example, FilterCount, Origin, PolicyVersion, Round
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -49,6 +53,12 @@ class CuratorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks of the open rounds that have ended."""
 
 
+class _Made(msgspec.Struct, frozen=True):
+    example: Example
+    truncated: bool
+    """Whether the endpoint cut off what it teaches."""
+
+
 class Curator:
     """Step 7 of the method.
 
@@ -77,6 +87,10 @@ class Curator:
         self._unsent: list[Batch | RoundClosed] = []
         self._batches = 0
         self._restored = False
+        self._in_hand: Item | None = None
+        self._refused: frozenset[str] = frozenset()
+        self._duplicates = Duplicates(rule.duplicate_similarity)
+        self._indexed = False
 
     def statistics(self) -> CuratorStatistics:
         """Return what the Curator holds now."""
@@ -91,14 +105,17 @@ class Curator:
         await self._restore()
         await self._send_all()
         while True:
-            with trio.move_on_after(self._remaining_s()) as waited:
-                try:
-                    item = await self._inbox.receive()
-                except trio.EndOfChannel:
-                    break
-                await self._take(item)
-            if waited.cancelled_caught or len(self._pending) >= self._rule.size:
-                await self._cut_if_ready(self._last_round(), round_ended=False)
+            if self._in_hand is None:
+                with trio.move_on_after(self._remaining_s()):
+                    try:
+                        self._in_hand = await self._inbox.receive()
+                    except trio.EndOfChannel:
+                        break
+            if self._in_hand is not None:
+                await self._handle(self._in_hand)
+                self._in_hand = None
+            if self._pending:
+                await self._cut_if_ready(max(example.round for example in self._pending), round_ended=False)
             await self._send_all()
         await self._outbox.aclose()
 
@@ -107,10 +124,13 @@ class Curator:
         if self._restored:
             return
         batches = await self._ledger.find(Batch)
-        batched = {id for batch in batches for id in batch.example_ids}
+        batched = {example_id for batch in batches for example_id in batch.example_ids}
         self._batches = max((batch.number for batch in batches), default=0)
         self._kept = list(await self._ledger.find(Example))
-        self._pending = [example for example in self._kept if example.id not in batched]
+        # What follows the last batched example: those between may be in no batch because a later answer replaced them.
+        last = max((place for place, example in enumerate(self._kept) if example.id in batched), default=-1)
+        self._pending = self._kept[last + 1 :]
+        self._oldest = trio.current_time() if self._pending else None
         published = {version.batch_id for version in await self._ledger.find(PolicyVersion)}
         self._unsent = [batch for batch in batches if batch.id not in published]
         self._restored = True
@@ -120,8 +140,15 @@ class Curator:
             return float("inf")
         return max(0.0, self._oldest + self._rule.max_age_s - trio.current_time())
 
-    def _last_round(self) -> int:
-        return max(self._ended, default=0)
+    async def _handle(self, item: Item) -> None:
+        """Take an item; one that the rules cannot digest is quarantined at once, since they would fail again."""
+        try:
+            await self._take(item)
+        except Exception as error:
+            if surroundings(error) or isinstance(item, Ended):
+                raise
+            await self._ledger.append(quarantine_record("curator", item, error))
+            await self._take(Ended(task=item.task, round=item.round))
 
     async def _take(self, item: Item) -> None:
         if isinstance(item, Criticised):
@@ -131,51 +158,71 @@ class Curator:
         self._ended[item.round].add(item.task.id)
         plan = await self._ledger.get(Round, derive("round", item.round))
         if plan is not None and self._ended[item.round] >= set(plan.task_ids):
-            del self._ended[item.round]
             await self._cut_if_ready(item.round, round_ended=True)
             self._unsent.append(RoundClosed(round=item.round))
+            del self._ended[item.round]
 
-    async def _keep(self, examples: Sequence[Example]) -> None:
-        new = [one for one in examples if await self._ledger.get(Example, one.id) is None]
+    async def _keep(self, made: Sequence[_Made]) -> None:
+        new = [one.example for one in made if not await self._is_known(one.example)]
         if not new:
             return
+        await self._index()
+        self._indexed = False  # until what the index is given now is on record
         kept, refused = curate(
             new,
-            await self._current(),
+            self._current(),
             overlap=self._overlap,
             duplicate_similarity=self._rule.duplicate_similarity,
             max_example_tokens=self._rule.max_example_tokens,
             per_task=self._rule.per_task,
             pattern_share=self._rule.pattern_share,
+            truncated_ids={one.example.id for one in made if one.truncated},
+            pending_ids={example.id for example in self._pending},
+            duplicates=self._duplicates,
         )
         counts = [
-            FilterCount(id=derive("filter", one.id), task_id=one.task_id, round=one.round, reason=reason)
+            FilterCount(id=_filter_id(one), task_id=one.task_id, round=one.round, reason=reason)
             for one, reason in refused
         ]
-        if kept or counts:
-            await self._ledger.append(*kept, *counts)
-        if kept and self._oldest is None:
-            self._oldest = trio.current_time()
+        await self._ledger.append(*kept, *counts)
+        self._indexed = True
         self._kept.extend(kept)
         self._pending.extend(kept)
+        if kept and self._oldest is None:
+            self._oldest = trio.current_time()
 
-    async def _current(self) -> tuple[Example, ...]:
+    async def _is_known(self, example: Example) -> bool:
+        """Whether it was kept or refused before; a second look might find another answer."""
+        kept = await self._ledger.get(Example, example.id)
+        return kept is not None or await self._ledger.get(FilterCount, _filter_id(example)) is not None
+
+    def _current(self) -> tuple[Example, ...]:
         """Return the examples that may be trained on: all but those whose batch was refused."""
+        return tuple(example for example in self._kept if example.id not in self._refused)
+
+    async def _index(self) -> None:
+        """Take note of batches refused since; the work of such a batch may be done again, so it is no duplicate."""
         refused = await self._quarantined()
-        return tuple(example for example in self._kept if example.id not in refused)
+        if refused != self._refused or not self._indexed:
+            self._refused = refused
+            self._duplicates = Duplicates(self._rule.duplicate_similarity, self._current())
+            self._indexed = True
 
     async def _quarantined(self) -> frozenset[str]:
         rejected = {v.batch_id for v in await self._ledger.find(PolicyVersion) if v.state in ("rejected", "failed")}
         return frozenset(
-            id
+            example_id
             for batch in await self._ledger.find(Batch)
             if batch.id in rejected
-            for id in batch.example_ids[: len(batch.example_ids) - batch.replayed]
+            for example_id in batch.example_ids[: len(batch.example_ids) - batch.replayed]
         )
 
     async def _cut_if_ready(self, round: int, *, round_ended: bool) -> None:
-        age_s = trio.current_time() - self._oldest if self._oldest is not None else 0.0
         rule = self._rule
+        age_s = 0.0
+        if self._oldest is not None:
+            now = trio.current_time()
+            age_s = rule.max_age_s if now >= self._oldest + rule.max_age_s else now - self._oldest
         if not ready(
             len(self._pending),
             age_s,
@@ -185,9 +232,10 @@ class Curator:
             max_age_s=rule.max_age_s,
         ):
             return
+        await self._index()
         number = self._batches + 1
         pending = {example.id for example in self._pending}
-        earlier = [example for example in await self._current() if example.id not in pending]
+        earlier = [example for example in self._current() if example.id not in pending]
         examples, replayed = cut_batch(
             self._pending,
             earlier,
@@ -214,41 +262,46 @@ class Curator:
             self._unsent.pop(0)
 
 
-def _examples(item: Criticised, references: Literal["train", "anchor", "hidden"]) -> list[Example]:
+def _filter_id(example: Example) -> str:
+    return derive("filter", example.id)
+
+
+def _examples(item: Criticised, references: Literal["train", "anchor", "hidden"]) -> list[_Made]:
     """Return the examples of one task: its answer, the reference in `train`, and its critiques."""
     decision, round = item.decision, item.round
     by_id = {candidate.id: candidate for candidate in item.candidates}
-    examples: list[Example] = []
+    made: list[_Made] = []
     answer = by_id.get(decision.answer_id or "")
     if answer is not None and answer.code is not None:
-        examples.append(answer_example(item.task, answer.code, origin="self", round=round, version=answer.version))
+        example = answer_example(item.task, answer.code, origin="self", round=round, version=answer.version)
+        made.append(_Made(example, is_cut_off(answer.finish_reason, answer.text)))
     incumbent = decision.incumbent
     if references == "train" and incumbent is not None and incumbent.origin == "reference":
-        examples.append(
-            answer_example(item.task, incumbent.code, origin="reference", round=round, version=decision.version)
-        )
+        example = answer_example(item.task, incumbent.code, origin="reference", round=round, version=decision.version)
+        made.append(_Made(example, False))
     for critique in item.critiques:
-        candidate = by_id[critique.candidate_id]
         code, origin = _last_turn(item, critique.revision if critique.verified else None)
-        if code is None or not critique.text:
-            continue
-        examples.append(
-            critique_example(
-                item.task,
-                candidate,
-                item.executions[candidate.id],
-                critique.text,
-                code,
-                origin=origin,
-                pattern=critique.pattern,
-                round=round,
-                version=candidate.version,
-            )
-        )
-    return examples
+        if code is not None and critique.text:
+            made.append(_Made(_critique_example(item, critique, code, origin), critique.truncated))
+    return made
 
 
-def _last_turn(item: Criticised, verified: str | None) -> tuple[str | None, Literal["self", "reference", "critic"]]:
+def _critique_example(item: Criticised, critique: Critique, code: str, origin: Origin) -> Example:
+    candidate = next(candidate for candidate in item.candidates if candidate.id == critique.candidate_id)
+    return critique_example(
+        item.task,
+        candidate,
+        item.executions[candidate.id],
+        critique.text,
+        code,
+        origin=origin,
+        pattern=critique.pattern,
+        round=item.round,
+        version=candidate.version,
+    )
+
+
+def _last_turn(item: Criticised, verified: str | None) -> tuple[str | None, Origin]:
     if verified is not None:
         return verified, "critic"
     incumbent = item.decision.incumbent

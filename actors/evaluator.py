@@ -68,6 +68,7 @@ class Evaluator:
 
         Args:
             version: the policy version that answers.
+            tasks: what it answers.
             purpose: what the evaluation is for; there is one for each version and purpose.
             round: for the record.
             samples: answers per task, 1 or more.

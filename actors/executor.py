@@ -61,19 +61,7 @@ class Executor:
 
     async def record(self, task: Task, round: int, subject_id: str, result: JobResult) -> Execution:
         """Note what running a subject showed."""
-        execution = Execution(
-            id=execution_id(task, subject_id),
-            subject_id=subject_id,
-            task_id=task.id,
-            round=round,
-            outcomes=result.outcomes,
-            error_class=result.error_class,
-            tier=result.tier,
-            evidence=result.evidence,
-            cpu_s=result.cpu_s,
-            wall_s=result.wall_s,
-            peak_bytes=result.peak_bytes,
-        )
+        execution = make_execution(task, round, subject_id, result)
         await self._ledger.append(execution)
         return execution
 
@@ -88,6 +76,23 @@ class Executor:
         return await self._sandbox.run(
             Job(code=code, tests=task.tests, entry_point=task.entry_point, setup=task.setup, limits=self._limits)
         )
+
+
+def make_execution(task: Task, round: int, subject_id: str, result: JobResult) -> Execution:
+    """Return the record of what running a subject showed."""
+    return Execution(
+        id=execution_id(task, subject_id),
+        subject_id=subject_id,
+        task_id=task.id,
+        round=round,
+        outcomes=result.outcomes,
+        error_class=result.error_class,
+        tier=result.tier,
+        evidence=result.evidence,
+        cpu_s=result.cpu_s,
+        wall_s=result.wall_s,
+        peak_bytes=result.peak_bytes,
+    )
 
 
 def execution_id(task: Task, subject_id: str) -> str:

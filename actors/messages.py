@@ -65,7 +65,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoundClosed(msgspec.Struct, frozen=True, kw_only=True):
-    """Every task of a round has ended and its batches are sent. From the Curator, past the Trainer, to the Publisher."""
+    """Every task of a round has ended and its batches are sent. From the Curator, past the Trainer to the Publisher."""
 
     round: int
 

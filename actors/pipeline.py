@@ -15,6 +15,7 @@ from actors.critic import Critic
 from actors.curator import CurationRule, Curator, CuratorStatistics
 from actors.evaluator import Evaluator
 from actors.executor import Executor
+from actors.failures import fatal
 from actors.generator import Generator
 from actors.judge import Judge
 from actors.messages import Assignment, Executed, Generated, Item, Judged, RoundClosed
@@ -174,9 +175,15 @@ class Pipeline:
             ("trainer", self._trainer.run),
             ("publisher", self._publisher.run),
         ]
-        async with trio.open_nursery() as nursery:
-            for name, run in actors:
-                nursery.start_soon(supervise, name, run, self._restarts)
+        try:
+            async with trio.open_nursery() as nursery:
+                for name, run in actors:
+                    nursery.start_soon(supervise, name, run, self._restarts)
+        except ExceptionGroup as group:
+            cause = fatal(group)
+            if cause is None:
+                raise
+            raise cause from group
 
 
 def _channel(size: int) -> "tuple[trio.MemorySendChannel[Item], trio.MemoryReceiveChannel[Item]]":

@@ -32,6 +32,10 @@ from protocols.records import (
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+ROLL_BACK_S = 300.0
+"""Seconds that taking a version back may last, also while the run is being cancelled."""
+
+
 class PublishingRule(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of steps 9 and 10; see `protocols.settings` for each."""
 
@@ -120,8 +124,11 @@ class Publisher:
 
     async def _measure_current(self) -> None:
         """Evaluate the current version on the gate's tasks and the held-out ones, unless that was done before."""
-        await self._evaluate(self._policy.current, "gate", staged=False, round=0)
-        await self._measure_held_out(self._policy.current, round=0)
+        current = self._policy.current
+        report = await self._ledger.get(TrainingReport, current.batch_id) if current.batch_id is not None else None
+        made_in = report.round if report is not None else 0
+        await self._evaluate(current, "gate", staged=False, round=made_in)
+        await self._measure_held_out(current, round=made_in)
 
     async def _measure_held_out(self, version: PolicyVersion, round: int) -> None:
         if self._held_out:
@@ -141,7 +148,22 @@ class Publisher:
         self._board.settle(round)
 
     async def _publish(self, report: TrainingReport) -> None:
+        decided = await self._ledger.get(PolicyVersion, derive("policy_version", report.version))
+        if decided is None:
+            await self._put_on_trial(report)
+        elif decided.state == "promoted":
+            await self._complete(decided, report)
+
+    async def _complete(self, version: PolicyVersion, report: TrainingReport) -> None:
+        """Carry out a promotion that is on record, as far as a failure left it undone."""
+        if self._policy.current.number != version.number:
+            await self._policy.stage(version)
+            await self._policy.promote(version)
+        await self._measure_held_out(version, report.round)
+
+    async def _put_on_trial(self, report: TrainingReport) -> None:
         old = self._policy.current
+        base = await self._evaluate(old, "gate", staged=False, round=report.round)
         before = await self._policy.log_probabilities([probe.token_ids for probe in report.probes])
         trial = _version(report, old)
         self._activity = f"staging {trial.name}"
@@ -152,14 +174,14 @@ class Publisher:
             return
         decided = False
         try:
-            trial = await self._try(trial, report, old, before)
+            trial = await self._try(trial, report, old, before, base)
             if trial.state == "promoted":
                 await self._ledger.append(trial)
                 await self._policy.promote(trial)
                 decided = True
         finally:
             if not decided:
-                with trio.CancelScope(shield=True):
+                with trio.fail_after(ROLL_BACK_S, shield=True):
                     await self._policy.roll_back(trial)
         if trial.state != "promoted":
             await self._refuse(trial, report)
@@ -174,6 +196,7 @@ class Publisher:
         report: TrainingReport,
         old: PolicyVersion,
         before: tuple[tuple[float, ...], ...],
+        base: Evaluation,
     ) -> PolicyVersion:
         """Return the trial with its state and reason, as canary and gate have them."""
         now = await self._policy.log_probabilities([probe.token_ids for probe in report.probes], staged=trial)
@@ -196,7 +219,6 @@ class Publisher:
         if result.refusal is not None:
             return msgspec.structs.replace(trial, state="failed", reason=f"canary: {result.refusal}")
         new = await self._evaluate(trial, "gate", staged=True, round=report.round)
-        base = await self._evaluate(old, "gate", staged=False, round=report.round)
         decision = self._gate(base, new)
         state = "promoted" if decision.promote else "rejected"
         return msgspec.structs.replace(trial, state=state, reason=decision.reason)
@@ -243,9 +265,9 @@ class Publisher:
         last = versions[-self._rule.rejections :]
         if len(last) == self._rule.rejections and all(version.state in ("rejected", "failed") for version in last):
             raise RunPaused(
-                f"the last {len(last)} versions were refused, the newest because: {last[-1].reason}. The policy stays at "
-                f"version {self._policy.current.number}. Change the settings under [train], [curate] or [generate] "
-                "(a smaller learning rate, more examples, cooler sampling) in a new run"
+                f"the last {len(last)} versions were refused, the newest because: {last[-1].reason}. The policy "
+                f"stays at version {self._policy.current.number}. Change the settings under [train], "
+                "[curate] or [generate] (a smaller learning rate, more examples, cooler sampling) in a new run"
             )
 
 

@@ -26,6 +26,8 @@ async def check_references(
 
     Args:
         tasks: as loaded.
+        ledger: the run's.
+        executor: runs the references.
         failing: what to do with a test that its task's reference fails; `drop_tests` drops a task without tests left.
 
     Raises:

@@ -7,7 +7,6 @@ handling is tried `TRIES` times, then the item is quarantined and goes on as `En
 A stage does not order its items, and it closes its outbox only when its inbox has ended and its hands are empty.
 """
 
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -17,9 +16,8 @@ import trio
 
 from actors.failures import first, surroundings
 from actors.messages import Ended, Item
-from protocols.identity import derive
+from actors.quarantine import quarantine_record
 from protocols.ports import Ledger
-from protocols.records import Quarantined
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -145,15 +143,7 @@ class Stage(Generic[In]):
 
     async def _quarantine(self, item: Item, error: Exception) -> Ended:
         self._quarantined += 1
-        record = Quarantined(
-            id=derive("quarantined", self._name, item.task.id, item.round),
-            stage=self._name,
-            subject_id=item.task.id,
-            task_id=item.task.id,
-            round=item.round,
-            reason=f"{type(first(error)).__name__}: {first(error)}"[:500],
-            traceback="".join(traceback.format_exception(error))[-8000:],
-        )
+        record = quarantine_record(self._name, item, error)
         await self._ledger.append(record)
         log.error("task_quarantined", stage=self._name, task=item.task.id, round=item.round, reason=record.reason)
         return Ended(task=item.task, round=item.round)

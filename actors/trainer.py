@@ -1,7 +1,5 @@
 """The Trainer: turns each batch into an adapter, once, however often the run is killed in between."""
 
-from pathlib import Path
-
 import msgspec
 import structlog
 import trio
@@ -108,7 +106,7 @@ class Trainer:
         if await self._ledger.get(PolicyVersion, derive("policy_version", item.number)) is not None:
             return None
         known = await self._ledger.get(TrainingReport, item.id)
-        if known is not None and Path(known.adapter).is_dir():
+        if known is not None and await trio.Path(known.adapter).is_dir():
             return known
         return await self._train(item)
 

@@ -27,6 +27,7 @@
     └── RunPaused                the run stopped itself, resumably, and says why
 """
 
+
 class RefineError(Exception):
     """Base of every error this project raises on purpose. Its text is one paragraph, meant for the user."""
 

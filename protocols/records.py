@@ -262,6 +262,8 @@ class Critique(Record, frozen=True, kw_only=True):
     """The revised code; None when the critic proposed none."""
     verified: bool
     """Whether the revision passes at least what the incumbent passes."""
+    truncated: bool = False
+    """Whether the endpoint cut the critique or its code off."""
     prompt_tokens: int
     completion_tokens: int
     seconds: float

@@ -31,7 +31,8 @@ sys.stdout.buffer.write(marshal.dumps(list(zip(names, codes))))
 """
 
 START = """
-import marshal, os, sys
+import gc, marshal, os, sys
+gc.disable()
 def receive(left):
     data = b''
     while left > 0:

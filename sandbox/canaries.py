@@ -1,4 +1,4 @@
-"""Programs that prove the sandbox before anything real is run: harmless ones that must pass, hostile ones that must not.
+"""Programs that prove the sandbox before anything real runs: harmless ones must pass, hostile ones must not.
 
 Isolation is judged by what these programs can do, never by reading the system's settings. What a tier does not promise
 (no network, for one) is not probed; the tier tells it.
@@ -48,7 +48,7 @@ CANARIES: tuple[Canary, ...] = (
     ),
     Canary(
         name="empty environment",
-        code="import os\n\ndef f(x):\n    return x + 1 + len(set(os.environ) - {'LANG', 'PYTHONHASHSEED', 'TZ', 'LC_CTYPE'})\n",
+        code="import os\n\ndef f(x):\n    return 21 if set(os.environ) <= {'LANG', 'PYTHONHASHSEED', 'TZ'} else 0\n",
         wanted=(None,),
         remedy="the interpreter adds environment variables: use a plain CPython",
     ),

@@ -45,7 +45,10 @@ def class_of(names: tuple[str, ...], number: int | None = None) -> ErrorClass:
     """Return the class of an exception, given its class's name and those of its bases, and its `errno` if any."""
     if number in _BY_NUMBER:
         return _BY_NUMBER[number]
-    return next((_BY_NAME[name] for name in names if name in _BY_NAME), "other")
+    for name in names:
+        if name in _BY_NAME:
+            return _BY_NAME[name]
+    return "other"
 
 
 def failure(
@@ -62,8 +65,8 @@ def failure(
 
 
 def claimed_failure(error: object) -> TestOutcome:
-    """Return the outcome of a claimed exception (`stage`, `names`, `text`, `line`, `errno`), in whatever shape it came."""
-    claim = cast(Mapping[str, Any], error) if isinstance(error, dict) else {}
+    """Return the outcome of a claimed exception (`stage`, `names`, `text`, `line`, `errno`), whatever its shape."""
+    claim: Mapping[str, Any] = cast(dict[str, Any], error) if isinstance(error, dict) else {}
     raw_names = claim.get("names")
     names = tuple(map(str, cast(list[Any], raw_names))) if isinstance(raw_names, list) else ()
     number = claim.get("errno")

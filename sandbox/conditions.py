@@ -5,12 +5,19 @@ repetitions that would give huge values are refused. It never looks up an attrib
 not in its table.
 """
 
+# pyright: reportUnknownMemberType=false  (the functions of `operator` take anything)
+
 import ast
 import math
 import operator
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
+
+
+def _reversed(values: Sequence[Any]) -> list[Any]:
+    return list(reversed(values))
+
 
 TYPES: dict[str, type] = {
     kind.__name__: kind
@@ -27,7 +34,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": max,
     "min": min,
     "range": range,
-    "reversed": lambda values: list(reversed(values)),
+    "reversed": _reversed,
     "round": round,
     "sorted": sorted,
     "sum": sum,
@@ -136,14 +143,20 @@ def _call(node: ast.Call, values: Mapping[str, Any]) -> Any:
 
 
 def _binary(op: type[ast.operator], left: Any, right: Any) -> Any:
-    if op is ast.Pow and isinstance(left, int) and isinstance(right, int):
-        if left.bit_length() * abs(right) > _MAX_BITS:
-            raise TooCostly("a power is too large")
-    if op is ast.Mult:
-        for sequence, times in ((left, right), (right, left)):
-            if isinstance(times, int) and isinstance(sequence, str | bytes | list | tuple):
-                if len(cast(str, sequence)) * times > _MAX_LENGTH:
-                    raise TooCostly("a repetition is too long")
+    if op is ast.Pow and _bits(left) * abs(right if isinstance(right, int) else 0) > _MAX_BITS:
+        raise TooCostly("a power is too large")
+    if op is ast.Mult and max(_length(left, right), _length(right, left)) > _MAX_LENGTH:
+        raise TooCostly("a repetition is too long")
     if op is ast.Mod and isinstance(left, str | bytes | bytearray):
         raise TypeError("text formatting is not part of a condition")
     return BINARY[op](left, right)
+
+
+def _bits(value: Any) -> int:
+    return value.bit_length() if isinstance(value, int) else 0
+
+
+def _length(value: Any, times: Any) -> int:
+    """Return the length of a sequence repeated `times`; 0 when this is no repetition."""
+    repeated = isinstance(times, int) and isinstance(value, str | bytes | bytearray | list | tuple | deque)
+    return len(cast(str, value)) * times if repeated else 0

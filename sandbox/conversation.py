@@ -3,6 +3,7 @@
 The runner's standard input stays open while it works, because its end tells the runner that nobody waits any more.
 """
 
+import contextlib
 import os
 import signal
 
@@ -27,15 +28,14 @@ async def talk(process: trio.Process, request: bytes, most_bytes: int) -> tuple[
         await _receive(process, report, most_bytes)
     if len(report) > most_bytes:
         raise SandboxError(f"the sandbox's runner reported more than {most_bytes} bytes")
-    return report.splitlines(), errors.decode("utf-8", "replace").strip()
+    return bytes(report).splitlines(), errors.decode("utf-8", "replace").strip()
 
 
 async def _send(process: trio.Process, request: bytes) -> None:
     assert process.stdin is not None
-    try:
+    # It may have ended early; its report, or the lack of one, tells why.
+    with contextlib.suppress(trio.BrokenResourceError):
         await process.stdin.send_all(request)
-    except trio.BrokenResourceError:
-        pass  # it ended early; its report, or the lack of one, tells why
 
 
 async def _receive(process: trio.Process, report: bytearray, most_bytes: int) -> None:
@@ -58,14 +58,14 @@ async def end(process: trio.Process) -> None:
     """
     with trio.CancelScope(shield=True):
         # Not reaped yet, so the number is still its own, also when it has ended by itself.
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        with trio.move_on_after(_END_S) as scope:
-            await process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                await stream.aclose()
-    if scope.cancelled_caught:
-        raise SandboxError(f"the sandbox's process {process.pid} could not be ended")
+        try:
+            with trio.fail_after(_END_S):
+                await process.wait()
+        except trio.TooSlowError as error:
+            raise SandboxError(f"the sandbox's process {process.pid} could not be ended") from error
+        finally:
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    await stream.aclose()

@@ -81,7 +81,7 @@ class _Decoder:
         self._readers: dict[str, Callable[[Any], object]] = {
             "int": lambda text: int(text, 16),
             "float": _not_finite,
-            "complex": lambda parts: complex(*map(self.decode, parts)),
+            "complex": lambda parts: complex(_real(self.decode(parts[0])), _real(self.decode(parts[1]))),
             "bytes": bytes.fromhex,
             "bytearray": bytearray.fromhex,
             "tuple": lambda items: tuple(self._items(items)),
@@ -125,6 +125,12 @@ def _not_finite(text: str) -> float:
     if text not in ("nan", "inf", "-inf"):
         raise BadResult(f"not a special float: {text!r:.20}")
     return float(text)
+
+
+def _real(value: object) -> float:
+    if not isinstance(value, float):
+        raise BadResult("not a part of a complex number")
+    return value
 
 
 def _short(text: str) -> str:

@@ -1,7 +1,7 @@
 """Turns simple tests into calls and judges their results outside the candidate's process. Pure.
 
-`assert f(2, 3) == 5` becomes the call `f(2, 3)`, which goes in, and the condition `<result> == 5`, which stays here: the
-expected value never enters the candidate's process. What cannot be taken apart so (several statements other than
+`assert f(2, 3) == 5` becomes the call `f(2, 3)`, which goes in, and the condition `<result> == 5`, which stays here:
+the expected value never enters the candidate's process. What cannot be taken apart so (several statements other than
 asserts, loops, `check(candidate)`, an expected value that is itself computed by code) is None: it must run in process.
 """
 
@@ -21,7 +21,7 @@ _MAX_TEST_LENGTH = 50_000
 
 @dataclass(frozen=True)
 class Condition:
-    """One assert: an expression in which the results of calls have the names `<0>`, `<1>`, …"""
+    """One assert: an expression in which the results of calls have the names `<0>`, `<1>` and so on."""
 
     expression: ast.expr
     holes: tuple[int, ...]

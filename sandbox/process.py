@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -134,7 +134,7 @@ class ProcessSandbox:
         raise SandboxError(f"the sandbox's runner did not finish within {deadline_s:.0f} s")
 
     @asynccontextmanager
-    async def _scratch(self) -> AsyncIterator[str]:
+    async def _scratch(self) -> AsyncGenerator[str]:
         folder = tempfile.mkdtemp(prefix="sandbox-", dir=self._scratch_folder)
         try:
             yield folder
@@ -143,7 +143,7 @@ class ProcessSandbox:
                 await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
     @asynccontextmanager
-    async def _runner(self, folder: str) -> AsyncIterator[trio.Process]:
+    async def _runner(self, folder: str) -> AsyncGenerator[trio.Process]:
         try:
             process = await trio.lowlevel.open_process(
                 [self._interpreter, *FLAGS, "-c", START],
@@ -176,7 +176,7 @@ def _result_bytes(job: Job) -> int:
 
 
 def _most_report_bytes(job: Job, plan: Plan) -> int:
-    """Return what an honest report may take: a byte that the candidate wrote takes up to six as JSON, twice for claims."""
+    """Return what an honest report may take: JSON makes up to twelve bytes of one that the candidate wrote."""
     return 4096 + len(plan.tests) * (4096 + 12 * (_result_bytes(job) + 2 * job.limits.output_bytes + (1 << 17)))
 
 

@@ -80,7 +80,7 @@ def _preload(job: dict[str, Any]) -> None:
     """Import here, once, what the candidate mentions: each test's process would otherwise do it anew."""
     text = job["code"] + job["setup"]
     for name in _PRELOADED:
-        if name in text:
+        if f"import {name}" in text or f"from {name} " in text:
             __import__(name)
 
 
@@ -99,7 +99,6 @@ def _watch(worker: int) -> NoReturn:
 def _be_worker(job: dict[str, Any], jail: Jail, report: int) -> NoReturn:
     _silence(0)
     compile("def sample(values):\n    return [value + 1 for value in values]\n", "<sample>", "exec")
-    gc.disable()
     gc.freeze()
     status = 1
     try:

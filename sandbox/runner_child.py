@@ -121,9 +121,10 @@ class _Run:
 
     def _run_test(self, candidate: dict[str, Any]) -> None:
         self._stage = "run"
-        # The set-up code has a scope of its own: an import in it must not mend a candidate that lacks it.
-        scope = dict(candidate)
+        scope = candidate
         if self._test["kind"] in ("calls", "code") and self._job["setup"]:
+            # In a scope of its own: an import in it must not mend a candidate that lacks it.
+            scope = dict(candidate)
             exec(compile(self._job["setup"], "<setup>", "exec", dont_inherit=True), scope)
         if self._test["kind"] == "code":
             exec(compile(self._test["code"], "<test>", "exec", dont_inherit=True), scope)

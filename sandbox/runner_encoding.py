@@ -99,7 +99,7 @@ class Encoder:
 
     def _library(self, name: str, value: Any) -> str:
         if name in _MAPPINGS:
-            return f'{{"{name}":{self._list(dict.items(value))}}}'
+            return f'{{"{name}":{self._list([[key, item] for key, item in dict.items(value)])}}}'
         if name == "deque":
             return f'{{"deque":{self._list(value)}}}'
         if name == "range":

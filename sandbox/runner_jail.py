@@ -38,7 +38,7 @@ _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo",
 _INSIDE_SCRATCH = "/tmp"
 
 
-class _Int(_SimpleCData):
+class _Int(_SimpleCData):  # pyright: ignore[reportMissingTypeArgument]
     _type_ = "i"
 
 
@@ -47,7 +47,7 @@ class _Function(CFuncPtr):
     _restype_ = _Int
 
 
-_libc = dlopen(None, 0)
+_libc = dlopen(None, 0)  # pyright: ignore[reportArgumentType]
 
 
 def _call(name: str, *arguments: bytes | int | None) -> None:

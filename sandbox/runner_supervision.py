@@ -69,7 +69,10 @@ def run_test(job: dict[str, Any], test: dict[str, Any], jail: Jail) -> tuple[str
     for capture in captures:
         capture.close()
     jail.clear_scratch()
-    return _report(end, status, usage, token, captures)
+    number = os.waitstatus_to_exitcode(status)
+    if end == "exit" and number < 0:
+        end, number = _end_by_signal(-number, usage, job["limits"]["cpu_s"]), -number
+    return end, _report(end, number, usage, token, captures)
 
 
 def _fork(job: dict[str, Any], test: dict[str, Any], token: str, jail: Jail, captures: tuple[_Capture, ...]) -> int:
@@ -131,7 +134,7 @@ def _kill_all(pid: int, jail: Jail) -> None:
     """Kill the test's process and all that it started; it is not reaped yet, so its number is still its own."""
     for kill, target in ((os.kill, -1), (os.killpg, pid), (os.kill, pid)):
         if target != -1 or jail.own_processes:
-            try:
+            try:  # noqa: SIM105  (importing contextlib would cost every job milliseconds)
                 kill(target, _SIGKILL)
             except (ProcessLookupError, PermissionError):
                 pass
@@ -151,13 +154,10 @@ def _report(end: str, status: int, usage: struct_rusage, token: str, captures: t
         if end == "exit":
             raise SetUpFailed(result.decode("utf-8", "replace"))
         result = runner_child.READY
-    number = os.waitstatus_to_exitcode(status)
-    if end == "exit" and number < 0:
-        end, number = ("timeout" if number == -_SIGXCPU else "signal"), -number
     complete = result.endswith(f'"token":"{token}"}}\n'.encode())
     fields = {
         "end": quote(end),
-        "status": str(number),
+        "status": str(status),
         "complete": "true" if complete else "false",
         "cpu_s": repr(usage.ru_utime + usage.ru_stime),
         "peak_bytes": str(usage.ru_maxrss * 1024),
@@ -165,4 +165,4 @@ def _report(end: str, status: int, usage: struct_rusage, token: str, captures: t
         "err": quote(err[-2000:].decode("utf-8", "surrogateescape")),
         "claim": quote(result[1:].decode("utf-8", "surrogateescape")),
     }
-    return end, "{" + ",".join([f'"{name}":{value}' for name, value in fields.items()]) + "}"
+    return "{" + ",".join([f'"{name}":{value}' for name, value in fields.items()]) + "}"

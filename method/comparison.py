@@ -99,7 +99,7 @@ def parse_verdict(answer: str) -> tuple[Choice, dict[str, Choice]] | None:
     the judge is asked again, or abstains.
     """
     try:
-        data: Any = json.loads(_without_fence(answer))
+        data: Any = json.loads(_without_fence(answer), object_pairs_hook=_fields)
     except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict):
@@ -138,6 +138,14 @@ def _followed(forward: Choice, backward: Choice) -> Position | None:
     if forward != backward or forward not in ("left", "right"):
         return None
     return "first" if forward == "left" else "second"
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that is there twice: which of two verdicts was meant, nobody knows."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is there twice")
+    return fields
 
 
 def _letter(value: object) -> Choice:

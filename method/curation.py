@@ -105,7 +105,7 @@ def cut_batch(
         rng: chooses the replay.
     """
     current = {example.id for example in _latest([*earlier, *new])}
-    fresh = [example for example in new if example.id in current]
+    fresh = [example for example in _latest(new) if example.id in current]
     fresh_ids = {example.id for example in fresh}
     old = [example for example in _latest(earlier) if example.id in current - fresh_ids]
     replayed = old if mode == "restart" else _replay(old, len(fresh), replay_share, rng)

@@ -12,6 +12,7 @@ no near duplicate: the new one takes its place.
 import io
 import tokenize
 from collections.abc import Sequence
+from functools import lru_cache
 
 from datasketch import MinHash, MinHashLSH
 
@@ -114,4 +115,11 @@ def _sketch(runs: frozenset[str]) -> MinHash:
 
 
 def _sketch_index(threshold: float) -> MinHashLSH:
-    return MinHashLSH(threshold=max(0.1, threshold - _SKETCH_MARGIN), num_perm=_PERMUTATIONS)
+    return MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(max(0.1, threshold - _SKETCH_MARGIN)))
+
+
+@lru_cache
+def _bands(threshold: float) -> tuple[int, int]:
+    """Return bands and rows for a threshold: datasketch integrates for tens of milliseconds to find them."""
+    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+    return int(index.b), int(index.r)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from method.comparison import Opinion
 
 _ROUNDS = 2000
-_TOLERANCE = 1e-12
+_TOLERANCE = 1e-10
 
 
 def win_rates(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]], *, prior: float = 0.5) -> dict[str, float]:

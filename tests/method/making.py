@@ -41,9 +41,7 @@ def candidate(
     )
 
 
-def execution(
-    id: str, marks: str, *, error_class: ErrorClass | None = None, evidence: Evidence = "tests"
-) -> Execution:
+def execution(id: str, marks: str, *, error_class: ErrorClass | None = None, evidence: Evidence = "tests") -> Execution:
     """Return an execution whose tests passed where `marks` has a `1`."""
     first = error_class or ("wrong_answer" if "0" in marks else None)
     return Execution(

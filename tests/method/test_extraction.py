@@ -40,13 +40,21 @@ def test_examples_and_tests_in_the_same_block_stay() -> None:
 
 @pytest.mark.parametrize(
     "definition",
-    ["add = lambda a, b: a + b", "class add:\n    pass", "async def add():\n    pass", "other, add = 1, 2", "add: int = 3"],
+    [
+        "add = lambda a, b: a + b",
+        "class add:\n    pass",
+        "async def add():\n    pass",
+        "other, add = 1, 2",
+        "add: int = 3",
+    ],
 )
 def test_every_way_to_define_a_name_counts(definition: str) -> None:
     assert extract_code(f"```\n{definition}\n```\n```\nprint(1)\n```", "add") == definition
 
 
-@pytest.mark.parametrize("other", ["def outer():\n    def add(a, b): pass", "from operator import add", "add: int", "print(add)"])
+@pytest.mark.parametrize(
+    "other", ["def outer():\n    def add(a, b): pass", "from operator import add", "add: int", "print(add)"]
+)
 def test_what_only_mentions_the_name_does_not_define_it(other: str) -> None:
     assert extract_code(f"```\n{ADD}\n```\n```\n{other}\n```", "add") == ADD
 

@@ -63,7 +63,10 @@ def test_swapped_parameters_are_another_form() -> None:
         ("def f(xs): return [x for x in xs]", "def f(v0):\n    return [v1 for v1 in v0]"),
         ("def f(x): return [x for x in x]", "def f(v0):\n    return [v1 for v1 in v0]"),
         ("def f(a):\n    global b\n    b = a", "def f(v0):\n    global b\n    b = v0"),
-        ("def f(a):\n    import math as m\n    return m.pi * a", "def f(v0):\n    import math as m\n    return m.pi * v0"),
+        (
+            "def f(a):\n    import math as m\n    return m.pi * a",
+            "def f(v0):\n    import math as m\n    return m.pi * v0",
+        ),
         ("def f(a):\n    return (lambda b: a + b)(1)", "def f(v0):\n    return (lambda v1: v0 + v1)(1)"),
         ("class C:\n    x = 1\n    def m(self): return x", "class C:\n    x = 1\n\n    def m(v0):\n        return x"),
         (
@@ -75,7 +78,8 @@ def test_swapped_parameters_are_another_form() -> None:
             "def f(v0):\n    try:\n        pass\n    except E as v1:\n        print(v1)",
         ),
         (
-            "def f(a):\n    match a:\n        case [b, *c]:\n            return b\n        case {'k': d, **e}:\n            return d",
+            "def f(a):\n    match a:\n        case [b, *c]:\n            return b\n"
+            "        case {'k': d, **e}:\n            return d",
             "def f(v0):\n    match v0:\n        case [v1, *v2]:\n            return v1\n"
             "        case {'k': v4, **v3}:\n            return v4",
         ),
@@ -132,7 +136,15 @@ def test_the_shape_keeps_constants_builtins_attributes_and_imports(old: str, new
 
 
 def test_equal_candidates_are_grouped_in_order_of_first_occurrence() -> None:
-    codes = ["def f(a): return a", None, "def f(b):\n    return b", "def f(a): return -a", None, "def f(: a", "def f(:  a"]
+    codes = [
+        "def f(a): return a",
+        None,
+        "def f(b):\n    return b",
+        "def f(a): return -a",
+        None,
+        "def f(: a",
+        "def f(:  a",
+    ]
     assert group_equal(codes) == ((0, 2), (1, 4), (3,), (5, 6))
 
 
@@ -184,7 +196,7 @@ def functions(draw: st.DrawFn) -> str:
                     [f"    {target} = {body}"],
                     [f"    if {body}:", f"        {target} = {body}"],
                     [f"    for {target} in range(2):", f"        gamma += {body}"],
-                    [f"    def inner(beta):", "        nonlocal gamma", f"        gamma = {body}", "    inner(3)"],
+                    ["    def inner(beta):", "        nonlocal gamma", f"        gamma = {body}", "    inner(3)"],
                 ]
             )
         )

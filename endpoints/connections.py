@@ -8,6 +8,8 @@ Not covered: retries, holds and limits (see `client`), and what the bytes mean (
 """
 
 import os
+import ssl
+from functools import cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -102,7 +104,8 @@ class _Lane:
         limits = httpx2.Limits(
             max_connections=PER_CLIENT, max_keepalive_connections=PER_CLIENT, keepalive_expiry=_KEEP_ALIVE_S
         )
-        http = httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=not _is_loopback(url))
+        trust_env = not _is_loopback(url)
+        http = httpx2.AsyncClient(limits=limits, timeout=timeout, trust_env=trust_env, verify=_certificates())
         self._client = openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0, http_client=http)
 
     async def send(self, method: str, path: str, body: bytes | None) -> bytes:
@@ -116,6 +119,12 @@ class _Lane:
 
     async def aclose(self) -> None:
         await self._client.close()
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read the trusted certificates once, not for every client."""
+    return httpx2.create_ssl_context()
 
 
 def _check_url(url: str) -> None:

@@ -67,6 +67,7 @@ class FakeServer:
         self.requests: list[Received] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.connections = 0
         self.weights = BASE
         self.weight_version = "default"
         self.adapters: dict[str, str] = {}
@@ -91,6 +92,7 @@ class FakeServer:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Answer the requests of one connection."""
+        self.connections += 1
         connection = h11.Connection(h11.SERVER)
         try:
             while await self._one(stream, connection):

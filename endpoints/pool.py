@@ -23,7 +23,7 @@ class RolePool:
         if not seats:
             raise ValueError(f"role {name} has no endpoint")
         self._name = name
-        self._seats = tuple(seats)
+        self.seats = tuple(seats)
         self._random = random
 
     @classmethod
@@ -46,8 +46,8 @@ class RolePool:
         async def attempt(seat: Seat) -> ChatAnswer:
             return await seat.endpoint.chat(request, seat.aim)
 
-        return await ask(self._seats, attempt, self._random)
+        return await ask(self.seats, attempt, self._random)
 
     def statistics(self) -> tuple[EndpointStatistics, ...]:
         """Return where each endpoint is now."""
-        return tuple(seat.endpoint.statistics() for seat in self._seats)
+        return tuple(seat.endpoint.statistics() for seat in self.seats)

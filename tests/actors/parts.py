@@ -1,4 +1,4 @@
-"""Parts that the actors' tests are made of: tiny tasks, an honest sandbox for trusted code, a trainer that only writes."""
+"""What the actors' tests are made of: tiny tasks, an honest sandbox for trusted code, a trainer that only writes."""
 
 import json
 import re

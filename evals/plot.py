@@ -32,6 +32,8 @@ def plot_versions(report: Report, path: Path) -> None:
     _draw(axes, [version for version in report.versions if version.promoted], "promoted", "o", _PROMOTED, line=True)
     _draw(axes, [version for version in report.versions if not version.promoted], "refused", "X", _REFUSED, line=False)
     _label(axes)
+    if axes.has_data():
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
@@ -72,6 +74,5 @@ def _label(axes: Axes) -> None:
     axes.grid(axis="y", alpha=0.3)
     if axes.has_data():
         axes.set_ylim(bottom=0)
-        axes.legend(loc="best", frameon=False)
     else:
         axes.text(0.5, 0.5, "nothing was evaluated yet", ha="center", transform=axes.transAxes)

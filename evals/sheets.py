@@ -12,6 +12,12 @@ NONE = "–"
 _SECOND_K = 4
 """The k whose pass@k has a column of its own beside pass@1, where it was measured."""
 
+_VERSION_CAPTION = (
+    "cand.: distinct candidates for training tasks; exec.: share of its responses that could be executed; pass@k: on "
+    "the held-out tasks, in per cent; ans., crit.: examples made of its work; verif.: critiques verified, of all; "
+    "judge: the panel's reliability; tok/s, s: of its training."
+)
+
 
 class Sheet(NamedTuple):
     """One table."""
@@ -20,14 +26,27 @@ class Sheet(NamedTuple):
     columns: tuple[str, ...]
     """The first holds names, the others figures."""
     rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    """What the columns mean, where their names do not say it."""
 
 
 def version_sheet(report: Report) -> Sheet:
     """Return what became of each policy version, one a row."""
     k = _second_k(report)
-    columns = ("version", "outcome", "cand.", "exec.", "pass@1 [95 %]", f"pass@{k} [95 %]", "answer", "critique")
+    columns = (
+        "v",
+        "outcome",
+        "cand.",
+        "exec.",
+        "pass@1 [95 %]",
+        f"pass@{k} [95 %]",
+        "ans.",
+        "crit.",
+        "verif.",
+        "judge",
+    )
     rows = tuple(_version_row(version, k) for version in report.versions)
-    return Sheet("Policy versions", (*columns, "verified", "judge r", "tok/s", "s"), rows)
+    return Sheet("Policy versions", (*columns, "tok/s", "s"), rows, _VERSION_CAPTION)
 
 
 def sheets(report: Report) -> tuple[Sheet, ...]:
@@ -149,7 +168,7 @@ def _by_count(counts: Mapping[str, int]) -> Sequence[tuple[str, int]]:
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
         return NONE
-    return percent(value) if low is None or high is None else f"{percent(value)} [{percent(low)}, {percent(high)}]"
+    return percent(value) if low is None or high is None else f"{percent(value)} [{low * 100:.0f}–{high * 100:.0f}]"
 
 
 def _figure(value: float | None, decimals: int) -> str:

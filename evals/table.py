@@ -3,12 +3,13 @@
 import textwrap
 from typing import TextIO
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from evals.report_form import Report
-from evals.sheets import Sheet, notes, sheets
+from evals.sheets import Sheet, notes, sheets, version_sheet
 
 WIDTH = 120
 """Columns, at most."""
@@ -20,19 +21,32 @@ def print_report(report: Report, stream: TextIO) -> None:
         stream.write(markdown(report))
         return
     terminal = Console(file=stream)
-    console = Console(file=stream, width=min(WIDTH, terminal.width))
-    for sheet in sheets(report):
-        console.print(_rich_table(sheet))
+    console = Console(file=stream, width=min(WIDTH, terminal.width), highlight=False)
+    first, *others = _some_sheets(report)
+    console.print(_rich_table(first))
     for note in notes(report):
         console.print(escape(note))
+    for sheet in others:
+        console.print("", _rich_table(sheet), sep="\n")
 
 
 def markdown(report: Report) -> str:
     """Return `report` as Markdown that can be read as it stands."""
-    first, *others = sheets(report) or (Sheet("Policy versions", ("version",), ()),)
-    reasons = [textwrap.fill(f"- {note}", WIDTH, subsequent_indent="  ") for note in notes(report)]
-    parts = [_markdown_table(first), *(["\n".join(reasons)] if reasons else []), *map(_markdown_table, others)]
-    return "\n\n".join(parts) + "\n"
+    first, *others = _some_sheets(report)
+    reasons = "\n".join(textwrap.fill(f"- {note}", WIDTH, subsequent_indent="  ") for note in notes(report))
+    parts = (_markdown_sheet(first), reasons, *map(_markdown_sheet, others))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _some_sheets(report: Report) -> tuple[Sheet, ...]:
+    """Return the sheets to show, the one of the versions first, even when it is empty."""
+    first = version_sheet(report)
+    return (first, *(sheet for sheet in sheets(report) if sheet.title != first.title))
+
+
+def _markdown_sheet(sheet: Sheet) -> str:
+    caption = textwrap.fill(sheet.caption, WIDTH)
+    return "\n\n".join(part for part in (f"## {sheet.title}", _markdown_table(sheet), caption) if part)
 
 
 def _markdown_table(sheet: Sheet) -> str:
@@ -40,7 +54,7 @@ def _markdown_table(sheet: Sheet) -> str:
     widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(sheet.columns))]
     rule = "|".join([f" {'-' * widths[0]} ", *(f" {'-' * (width - 1)}: " for width in widths[1:])])
     lines = [_markdown_row(row, widths) for row in cells]
-    return "\n".join((f"## {sheet.title}", "", lines[0], f"|{rule}|", *lines[1:]))
+    return "\n".join((lines[0], f"|{rule}|", *lines[1:]))
 
 
 def _markdown_row(row: tuple[str, ...], widths: list[int]) -> str:
@@ -49,9 +63,12 @@ def _markdown_row(row: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _rich_table(sheet: Sheet) -> Table:
-    table = Table(title=sheet.title, title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(title=sheet.title, title_justify="left", box=SIMPLE_HEAD, padding=0, caption_justify="left")
+    table.caption = escape(sheet.caption) or None
     for number, column in enumerate(sheet.columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        # On a narrow terminal, intervals and names may go on in the next line; figures may not.
+        whole = not any(" " in row[number] for row in sheet.rows) and number > 0
+        table.add_column(escape(column), justify="right" if number else "left", overflow="fold", no_wrap=whole)
     for row in sheet.rows:
         table.add_row(*map(escape, row))
     return table

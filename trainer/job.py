@@ -1,0 +1,108 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch and PEFT carry no complete types)
+"""One training job from its examples to its report, inside the worker."""
+
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.ports import TrainingJob, TrainingProgress
+from protocols.records import Probe, TrainingReport
+from trainer.adapter import MERGED, publish_folder, staging_folder, write_adapter, write_whole_model
+from trainer.base_model import BaseModel
+from trainer.low_rank import attached, exchanged, merged_weights
+from trainer.probing import probe_texts
+from trainer.rendering import RenderingError, Selection, render_all
+from trainer.training import Outcome, fit
+
+
+def run_job(
+    base: BaseModel, job: TrainingJob, progress: Callable[[TrainingProgress], None], note: Callable[[str], None]
+) -> TrainingReport:
+    """Train, write, probe, report; the base model is as before afterwards, whatever happens.
+
+    Raises:
+        TrainingError: no example is left to train on, or the loss is not finite.
+        OSError: the adapter could not be written.
+    """
+    started = time.perf_counter()
+    selection = _select(base, job)
+    torch.manual_seed(job.seed)
+    with staging_folder(Path(job.output_folder), job.version) as staged:
+        with attached(base, job) as model:
+            outcome = _fit(model, base, selection, job, progress)
+            note("writing the adapter")
+            content_hash = write_adapter(model, staged)
+            probes = probe_texts(base, job.probe_texts)
+            merged = merged_weights(model) if job.write_merged else {}
+        if job.write_merged:
+            note("writing the merged weights")
+            probes = _write_merged(base, merged, staged / MERGED, job.probe_texts)
+        folder = publish_folder(staged, job.version, content_hash)
+    seconds = time.perf_counter() - started
+    return _report(base, job, selection, outcome, folder, content_hash, probes, seconds)
+
+
+def _select(base: BaseModel, job: TrainingJob) -> Selection:
+    selection = render_all(base.tokenizer, job.examples, job.max_tokens)
+    if not selection.rendered:
+        raise RenderingError(f"none of {len(job.examples)} examples carries loss within {job.max_tokens} tokens")
+    return selection
+
+
+def _fit(
+    model: Any, base: BaseModel, selection: Selection, job: TrainingJob, progress: Callable[[TrainingProgress], None]
+) -> Outcome:
+    model.train()
+    adapters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    outcome = fit(base, adapters, selection.rendered, job, progress)
+    model.eval()
+    return outcome
+
+
+def _write_merged(
+    base: BaseModel, merged: dict[str, torch.Tensor], folder: Path, texts: tuple[str, ...]
+) -> tuple[Probe, ...]:
+    with exchanged(base, merged):
+        write_whole_model(base, folder)
+        return probe_texts(base, texts)
+
+
+def _report(
+    base: BaseModel,
+    job: TrainingJob,
+    selection: Selection,
+    outcome: Outcome,
+    folder: Path,
+    content_hash: str,
+    probes: tuple[Probe, ...],
+    seconds: float,
+) -> TrainingReport:
+    return TrainingReport(
+        id=job.id,
+        round=job.round,
+        version=job.version,
+        adapter=str(folder),
+        merged=str(folder / MERGED) if job.write_merged else None,
+        content_hash=content_hash,
+        losses=outcome.losses,
+        examples=len(selection.rendered),
+        dropped=selection.dropped,
+        steps=len(outcome.losses),
+        tokens=outcome.tokens,
+        loss_tokens=outcome.loss_tokens,
+        seconds=seconds,
+        peak_bytes=_peak_bytes(base),
+        probes=probes,
+    )
+
+
+def _peak_bytes(base: BaseModel) -> int:
+    """Return the most memory that the worker has held since it started: the GPU's if it uses one."""
+    if base.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -1,0 +1,89 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (PEFT carries no complete types)
+"""Low-rank adapters on a base model: put on for one job, taken off after it.
+
+Invariants: adapters are float32 and sit on every linear layer but the projection; the base weights under them are the
+very same tensors before and after.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.errors import TrainingError
+from protocols.ports import TrainingJob
+from trainer.base_model import BaseModel
+
+ADAPTER = "default"
+
+
+@contextmanager
+def attached(base: BaseModel, job: TrainingJob) -> Iterator[Any]:
+    """Yield the base model with the job's adapter on it, as a PEFT model; take it off in the end.
+
+    Raises:
+        TrainingError: the adapter to go on from does not exist or does not fit.
+    """
+    model = _continued(base, job) if job.start_adapter else _fresh(base, job)
+    try:
+        yield model
+    finally:
+        model.unload()
+        base.model.eval().requires_grad_(False)
+
+
+def merged_weights(model: Any) -> dict[str, torch.Tensor]:
+    """Return, by their names in the base model, the weights under adapters with these added, in bfloat16."""
+    return {
+        f"{name.removeprefix('base_model.model.')}.weight": _merged_weight(layer)
+        for name, layer in model.named_modules()
+        if hasattr(layer, "lora_A")
+    }
+
+
+@contextmanager
+def exchanged(base: BaseModel, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Let the base model compute with other `weights` for a while; its own come back unchanged."""
+    parameters = {name: base.model.get_parameter(name) for name in weights}
+    kept = {name: parameter.data for name, parameter in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            parameter.data = weights[name].to(device=parameter.device, dtype=parameter.dtype)
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = kept[name]
+
+
+def _fresh(base: BaseModel, job: TrainingJob) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=job.rank,
+        lora_alpha=job.alpha,  # type: ignore[arg-type]  # PEFT takes any number
+        lora_dropout=job.dropout,
+        target_modules="all-linear",
+    )
+    return get_peft_model(base.model, config)
+
+
+def _continued(base: BaseModel, job: TrainingJob) -> Any:
+    from peft import PeftModel
+
+    folder = Path(str(job.start_adapter))
+    if not (folder / "adapter_config.json").is_file():
+        raise TrainingError(f"adapter {folder} to go on from does not exist")
+    try:
+        return PeftModel.from_pretrained(base.model, str(folder), is_trainable=True)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"adapter {folder} does not fit model {base.name}: {error}") from error
+
+
+def _merged_weight(layer: Any) -> torch.Tensor:
+    weight: torch.Tensor = layer.get_base_layer().weight.detach()
+    delta: torch.Tensor = layer.get_delta_weight(ADAPTER).detach()
+    return (weight.float() + delta.float()).to(torch.bfloat16)

@@ -9,6 +9,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import NamedTuple
 
 Operator = Callable[[ast.AST], Iterator[ast.AST]]
 """Gives what may stand in the place of one node; nothing when the operator does not apply."""
@@ -50,25 +51,32 @@ def mutants(code: str, limit: int) -> list[tuple[str, str]]:
     tree = ast.parse(code)
     seen = {ast.unparse(tree)}
     chosen: list[tuple[str, str]] = []
-    for description, mutant in _in_turns([_of_kind(tree, kind, code) for kind in OPERATORS]):
+    for site in _in_turns([_sites(tree, kind, code) for kind in OPERATORS]):
         if len(chosen) == limit:
             break
+        mutant = _replaced(tree, site)
         if mutant not in seen:
             seen.add(mutant)
-            chosen.append((description, mutant))
+            chosen.append((site.description, mutant))
     return chosen
 
 
-def _in_turns(queues: list[list[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
+class _Site(NamedTuple):
+    description: str
+    place: int
+    """Of the node, in the order of `ast.walk`."""
+    replacement: ast.AST
+
+
+def _in_turns(queues: list[list[_Site]]) -> Iterator[_Site]:
     for turn in range(max(map(len, queues), default=0)):
         yield from (queue[turn] for queue in queues if turn < len(queue))
 
 
-def _of_kind(tree: ast.Module, kind: str, code: str) -> list[tuple[str, str]]:
-    nodes = list(ast.walk(tree))
+def _sites(tree: ast.Module, kind: str, code: str) -> list[_Site]:
     found = [
-        (_describe(kind, node, replacement), _replaced(tree, index, replacement))
-        for index, node in enumerate(nodes)
+        _Site(_describe(kind, node, replacement), index, replacement)
+        for index, node in enumerate(ast.walk(tree))
         for replacement in OPERATORS[kind](node)
     ]
     Random(f"{kind} {code}").shuffle(found)
@@ -85,10 +93,10 @@ def _first_line(node: ast.AST) -> str:
     return ast.unparse(node).strip().splitlines()[0]
 
 
-def _replaced(tree: ast.Module, index: int, replacement: ast.AST) -> str:
+def _replaced(tree: ast.Module, site: _Site) -> str:
     changed = copy.deepcopy(tree)
-    target = list(ast.walk(changed))[index]
-    return ast.unparse(ast.fix_missing_locations(_Replacer(target, replacement).visit(changed)))
+    target = list(ast.walk(changed))[site.place]
+    return ast.unparse(ast.fix_missing_locations(_Replacer(target, site.replacement).visit(changed)))
 
 
 class _Replacer(ast.NodeTransformer):

@@ -14,7 +14,7 @@ from sandbox.process import ProcessSandbox
 FOLDER = Path(__file__).parents[2] / "tasks"
 SPLITS = ("train", "gate", "held_out")
 _WORKERS = 2
-_DEADLINE_S = 600.0
+_DEADLINE_S = 900.0
 _WRONG_LIMITS = Limits(cpu_s=1.0)
 """Wrong answers may loop for ever: a fourth of what a right answer may take, and no more."""
 

@@ -77,9 +77,11 @@ async def test_every_small_mistake_is_noticed() -> None:
 
 
 async def test_a_mutant_named_as_equivalent_exists_and_passes_all_tests() -> None:
+    named = {id for id, _ in EQUIVALENT}
     answers = [
         (task, code)
         for task in all_tasks()
+        if task.id in named
         for description, code in mutants(reference_of(task), ALL)
         if (task.id, description) in EQUIVALENT
     ]

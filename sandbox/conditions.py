@@ -5,7 +5,8 @@ repetitions that would give huge values are refused. It never looks up an attrib
 not in its table.
 """
 
-# pyright: reportUnknownMemberType=false  (the functions of `operator` take anything)
+# pyright: reportUnknownMemberType=false
+# (the functions of `operator` take anything)
 
 import ast
 import math

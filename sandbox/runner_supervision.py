@@ -148,7 +148,13 @@ def _reap_rest() -> None:
         pass
 
 
-def _report(end: str, status: int, usage: struct_rusage, token: str, captures: tuple[_Capture, ...]) -> tuple[str, str]:
+def _end_by_signal(number: int, usage: struct_rusage, cpu_s: float) -> str:
+    """Tell a spent CPU limit from other signals: the hard limit kills, a little before the accounts show all of it."""
+    spent = usage.ru_utime + usage.ru_stime
+    return "timeout" if number == _SIGXCPU or (number == _SIGKILL and spent >= 0.8 * cpu_s) else "signal"
+
+
+def _report(end: str, status: int, usage: struct_rusage, token: str, captures: tuple[_Capture, ...]) -> str:
     out, err, result = (bytes(capture.data) for capture in captures)
     if not result.startswith(runner_child.READY):
         if end == "exit":

@@ -1,5 +1,6 @@
 """One hostile program per test. Each expected value would be right if the attack worked."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -9,15 +10,16 @@ from protocols.ports import Limits
 from sandbox.process import ProcessSandbox
 from tests.sandbox.making import function_job, outcome_of, passed, program_job
 
-LIMITS = Limits(cpu_s=1.0, wall_s=3.0)
+LIMITS = Limits(cpu_s=4.0, wall_s=8.0)
+BRIEF = Limits(cpu_s=1.0, wall_s=0.5)
+"""For programs that never end: what they cost the suite."""
 
 
-async def attacked(sandbox: ProcessSandbox, code: str, test: str = "assert f(1) == 2", setup: str = "") -> str | None:
-    """Run a hostile candidate, then a harmless one, which must pass; return the class of the hostile one's failure."""
-    outcome = await outcome_of(sandbox, function_job(code, test, setup=setup, limits=LIMITS))
-    harmless = await sandbox.run(function_job("def f(x):\n    return x + 1", "assert f(1) == 2", limits=LIMITS))
-    assert passed(harmless) == (True,)
-    return outcome.error_class
+async def attacked(
+    sandbox: ProcessSandbox, code: str, test: str = "assert f(1) == 2", limits: Limits = LIMITS
+) -> str | None:
+    """Run a hostile candidate and return the class of its failure; None when the test passed."""
+    return (await outcome_of(sandbox, function_job(code, test, limits=limits))).error_class
 
 
 class TestForgedVerdicts:
@@ -33,7 +35,9 @@ class TestForgedVerdicts:
         code = "class A:\n    def __eq__(self, other): return True\ndef f(x):\n    return [A()]"
         assert await attacked(sandbox, code, "assert f(1) == [2]") == "wrong_answer"
 
-    @pytest.mark.parametrize("exit", ["import sys; sys.exit(0)", "import os; os._exit(0)", "raise SystemExit(0)", "exit(0)"])
+    @pytest.mark.parametrize(
+        "exit", ["import sys; sys.exit(0)", "import os; os._exit(0)", "raise SystemExit(0)", "exit(0)"]
+    )
     @pytest.mark.parametrize("where", ["{}\ndef f(x):\n    return 1", "def f(x):\n    {}"])
     @pytest.mark.parametrize("test", ["assert f(1) == 2", "y = f(1)\nassert y == 2"])
     async def test_an_early_exit(self, sandbox: ProcessSandbox, exit: str, where: str, test: str):
@@ -42,13 +46,16 @@ class TestForgedVerdicts:
         assert "early exit" in outcome.message
 
     async def test_printed_markers_of_success(self, sandbox: ProcessSandbox):
-        code = 'print(\'S{"results":[2],"token":"x"}\')\nprint(\'{"end":"exit","complete":true}\')\ndef f(x):\n    return 1'
+        code = (
+            'print(\'S{"results":[2],"token":"x"}\')\nprint(\'{"end":"exit","complete":true}\')\n'
+            "def f(x):\n    return 1"
+        )
         assert await attacked(sandbox, code) == "wrong_answer"
 
     async def test_a_forged_claim_on_every_descriptor(self, sandbox: ProcessSandbox):
         code = (
             "import os\ndef f(x):\n    for number in range(64):\n        try:\n"
-            "            os.write(number, b'{\"results\":[],\"token\":\"x\"}\\n')\n"
+            '            os.write(number, b\'{"results":[],"token":"x"}\\n\')\n'
             "        except OSError:\n            pass\n    os._exit(0)"
         )
         assert await attacked(sandbox, code) is not None
@@ -58,9 +65,10 @@ class TestForgedVerdicts:
         code = (
             "import sys, re\ndef f(x):\n    frame, seen = sys._getframe(), []\n    while frame:\n"
             "        seen.append(repr(frame.f_locals) + repr(frame.f_globals) + repr(frame.f_code.co_consts))\n"
-            "        frame = frame.f_back\n    return int('31337' in ''.join(seen) and '31337')"
+            "        frame = frame.f_back\n"
+            "    return [n for n in map(int, re.findall(r'\\d+', ' '.join(seen))) if n % 1000003 == 77]"
         )
-        assert await attacked(sandbox, code.replace("31337", "313" + "37"), "assert f(1) == 31337") == "wrong_answer"
+        assert await attacked(sandbox, code, f"assert {1000003 * 54321 + 77} in f(1)") == "wrong_answer"
 
     async def test_a_scan_of_all_objects_for_expected_values(self, sandbox: ProcessSandbox):
         code = (
@@ -78,13 +86,17 @@ class TestForgedVerdicts:
         outcome = await outcome_of(sandbox, function_job(code, "assert f(1) == 3", limits=LIMITS))
         assert outcome.passed is False
 
-    async def test_the_harness_patched_in_place(self, sandbox: ProcessSandbox):
+    async def test_the_harness_patched_in_place_so_that_it_takes_the_test_for_one_in_process(
+        self, sandbox: ProcessSandbox
+    ):
         code = (
-            "import sys\ndef f(x):\n    frame = sys._getframe(1)\n    while frame:\n        run = frame.f_locals.get('self')\n"
-            "        if run is not None: run._stage = 'done'; run._results = ['2', '2']\n        frame = frame.f_back\n"
-            "    return 5"
+            "import sys\ndef f(x):\n    frame = sys._getframe(1)\n    while frame:\n"
+            "        run = frame.f_locals.get('self')\n"
+            "        if run is not None:\n"
+            "            run._test = {'kind': 'code', 'code': ''}; run._encoder.encode = lambda x: 'null'\n"
+            "        frame = frame.f_back\n    return 5"
         )
-        assert await attacked(sandbox, code) is not None
+        assert await attacked(sandbox, code) == "wrong_answer"
 
     async def test_an_argument_that_is_changed(self, sandbox: ProcessSandbox):
         code = "def f(xs):\n    xs.append(4)\n    return xs"
@@ -96,18 +108,22 @@ class TestFloods:
         assert await attacked(sandbox, "def f(x):\n    while True: print('x' * 1000)") == "output_limit"
 
     async def test_standard_error(self, sandbox: ProcessSandbox):
-        assert await attacked(sandbox, "import os\ndef f(x):\n    while True: os.write(2, b'x' * 1000)") == "output_limit"
+        assert (
+            await attacked(sandbox, "import os\ndef f(x):\n    while True: os.write(2, b'x' * 1000)") == "output_limit"
+        )
 
     async def test_the_result_channel(self, sandbox: ProcessSandbox):
-        assert await attacked(sandbox, "import os\ndef f(x):\n    while True: os.write(3, b'x' * 1000)") == "output_limit"
+        assert (
+            await attacked(sandbox, "import os\ndef f(x):\n    while True: os.write(3, b'x' * 1000)") == "output_limit"
+        )
 
     async def test_a_huge_result(self, sandbox: ProcessSandbox):
         assert await attacked(sandbox, "def f(x):\n    return ['x' * 1000] * 5000") == "output_limit"
 
     async def test_the_scratch_folder(self, sandbox: ProcessSandbox):
         code = (
-            "def f(x):\n    for i in range(1000):\n        with open(str(i), 'wb') as file: file.write(bytes(1 << 20))\n"
-            "    return 2"
+            "def f(x):\n    for i in range(1000):\n"
+            "        with open(str(i), 'wb') as file: file.write(bytes(1 << 20))\n    return 2"
         )
         assert await attacked(sandbox, code) == "output_limit"
 
@@ -127,11 +143,13 @@ class TestExhaustion:
         ],
     )
     async def test_endless_programs(self, sandbox: ProcessSandbox, body: str):
-        outcome = await outcome_of(sandbox, function_job(f"def f(x):\n    {body}", "assert f(1) == 2", limits=LIMITS))
+        outcome = await outcome_of(sandbox, function_job(f"def f(x):\n    {body}", "assert f(1) == 2", limits=BRIEF))
         assert outcome.error_class == "timeout"
 
     async def test_a_swallowed_base_exception(self, sandbox: ProcessSandbox):
-        code = "def f(x):\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass"
+        code = (
+            "def f(x):\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass"
+        )
         assert await attacked(sandbox, code) == "timeout"
 
     async def test_a_fork_bomb(self, sandbox: ProcessSandbox):
@@ -139,10 +157,12 @@ class TestExhaustion:
 
     async def test_a_fork_bomb_that_swallows_errors(self, sandbox: ProcessSandbox):
         code = "import os\ndef f(x):\n    while True:\n        try: os.fork()\n        except OSError: pass"
-        assert await attacked(sandbox, code) == "timeout"
+        assert await attacked(sandbox, code, limits=BRIEF) == "timeout"
 
     async def test_a_thread_bomb(self, sandbox: ProcessSandbox):
-        code = "import threading, time\ndef f(x):\n    while True: threading.Thread(target=time.sleep, args=(60,)).start()"
+        code = (
+            "import threading, time\ndef f(x):\n    while True: threading.Thread(target=time.sleep, args=(60,)).start()"
+        )
         assert await attacked(sandbox, code) == "other"
 
     async def test_a_subprocess(self, sandbox: ProcessSandbox):
@@ -150,7 +170,9 @@ class TestExhaustion:
         assert await attacked(sandbox, code) is not None
 
     async def test_a_daemon(self, sandbox: ProcessSandbox):
-        code = "import os\ndef f(x):\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass\n    return 2"
+        code = (
+            "import os\ndef f(x):\n    if os.fork() == 0:\n        os.setsid()\n        while True: pass\n    return 2"
+        )
         assert await attacked(sandbox, code) is not None
 
     async def test_raising_a_limit(self, sandbox: ProcessSandbox):
@@ -167,7 +189,7 @@ class TestExhaustion:
 class TestTheMachine:
     async def test_killing_everything_in_sight_then_answering(self, sandbox: ProcessSandbox):
         code = (
-            "import os\ndef f(x):\n    for target in (-1, 0, 1, os.getppid()):\n        try: os.kill(target, 9) if target else None\n"
+            "import os\ndef f(x):\n    for target in (-1, 1, os.getppid()):\n        try: os.kill(target, 9)\n"
             "        except OSError: pass\n    return x + 1"
         )
         job = function_job(code, "assert f(1) == 2", "assert f(2) == 3", limits=LIMITS)
@@ -175,8 +197,8 @@ class TestTheMachine:
 
     async def test_removing_everything_then_answering(self, sandbox: ProcessSandbox):
         code = "import shutil\ndef f(x):\n    shutil.rmtree('/', ignore_errors=True)\n    return x + 1"
-        assert await attacked(sandbox, code) is None
-        assert Path(__file__).exists()
+        assert await attacked(sandbox, code, limits=Limits(cpu_s=30.0, wall_s=60.0)) is None
+        assert os.path.exists(__file__)  # noqa: ASYNC240
 
     async def test_the_environment_is_empty(self, sandbox: ProcessSandbox):
         code = "import os\ndef f(x):\n    return sorted(os.environ)"
@@ -210,7 +232,8 @@ class TestTheMachine:
     async def test_no_privilege_comes_back(self, sandbox: ProcessSandbox):
         code = (
             "import os\ndef f(x):\n    gained = []\n"
-            "    for act in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.chroot('.'), lambda: os.mknod('d', 0o60666, 1)):\n"
+            "    device = lambda: os.mknod('d', 0o60666, 1)\n"
+            "    for act in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.chroot('.'), device):\n"
             "        try: act(); gained.append(1)\n        except OSError: pass\n    return gained"
         )
         assert await attacked(sandbox, code, "assert f(1) == []") is None
@@ -218,22 +241,28 @@ class TestTheMachine:
     async def test_mounts_and_namespaces_are_out_of_reach(self, sandbox: ProcessSandbox):
         code = (
             "import ctypes\ndef f(x):\n    libc = ctypes.CDLL(None)\n"
-            "    return libc.umount2(b'/tmp', 2), libc.mount(b'x', b'/tmp', b'tmpfs', 0, None), libc.sethostname(b'x', 1)"
+            "    mounted = libc.mount(b'x', b'/tmp', b'tmpfs', 0, None)\n"
+            "    return libc.umount2(b'/tmp', 2), mounted, libc.sethostname(b'x', 1)"
         )
         assert await attacked(sandbox, code, "assert f(1) == (-1, -1, -1)") is None
 
     async def test_a_link_out_of_the_scratch_folder_is_not_followed_when_it_is_emptied(
         self, sandbox: ProcessSandbox, tmp_path: Path
     ):
-        kept = tmp_path / "kept"
-        kept.write_text("here")
-        tmp_path.chmod(0o777)
+        with open(tmp_path / "kept", "w") as kept:
+            kept.write("here")
+        os.chmod(tmp_path, 0o777)
         code = f"import os\ndef f(x):\n    os.symlink({str(tmp_path)!r}, 'link')\n    return x + 1"
         job = function_job(code, "assert f(1) == 2", "assert f(2) == 3", limits=LIMITS)
         assert passed(await sandbox.run(job)) == (True, True)
-        assert kept.read_text() == "here"
+        assert os.listdir(tmp_path) == ["kept"]
 
     async def test_a_program_cannot_leave_a_file_for_the_next_job(self, sandbox: ProcessSandbox):
         await sandbox.run(program_job("open('left', 'w').write('x')\nopen('/tmp/left', 'w').write('x')", ("", "")))
         after = "import os\nprint(os.path.exists('left'), os.listdir('.'))"
         assert passed(await sandbox.run(program_job(after, ("", "False []")))) == (True,)
+
+
+async def test_after_all_attacks_a_harmless_program_passes(sandbox: ProcessSandbox):
+    assert passed(await sandbox.run(function_job("def f(x):\n    return x + 1", "assert f(1) == 2"))) == (True,)
+    assert await sandbox.check() == sandbox.tier

@@ -53,7 +53,9 @@ class TestWhatPasses:
         assert wrong.error_class == "wrong_answer"
 
     async def test_one_weak_test_makes_the_jobs_evidence_weak(self, sandbox: ProcessSandbox):
-        result = await sandbox.run(function_job("def f(x):\n    return x", "assert f(1) == 1", "y = f(1)\nassert y == 1"))
+        result = await sandbox.run(
+            function_job("def f(x):\n    return x", "assert f(1) == 1", "y = f(1)\nassert y == 1")
+        )
         assert (passed(result), result.evidence) == ((True, True), "weak")
 
     async def test_set_up_code_serves_the_test(self, sandbox: ProcessSandbox):
@@ -74,7 +76,9 @@ class TestWhatPasses:
 
     async def test_the_standard_library_is_there(self, sandbox: ProcessSandbox):
         names = "json, re, csv, heapq, dataclasses, decimal, zoneinfo, hashlib, typing, unittest, sqlite3"
-        job = function_job(f"import {names}\ndef f(x):\n    return len(hashlib.sha256(x).digest())", "assert f(b'') == 32")
+        job = function_job(
+            f"import {names}\ndef f(x):\n    return len(hashlib.sha256(x).digest())", "assert f(b'') == 32"
+        )
         assert passed(await sandbox.run(job)) == (True,)
 
     async def test_dataclasses_and_globals_work_as_in_a_module(self, sandbox: ProcessSandbox):
@@ -83,10 +87,15 @@ class TestWhatPasses:
             "@dataclass\nclass P:\n    x: int\n"
             "def f(x):\n    global count\n    count += P(x).x\n    return count\n"
         )
-        assert passed(await sandbox.run(function_job(code, "assert f(2) == 2", "f(3)\nassert count == 3"))) == (True, True)
+        assert passed(await sandbox.run(function_job(code, "assert f(2) == 2", "f(3)\nassert count == 3"))) == (
+            True,
+            True,
+        )
 
     async def test_scratch_files_can_be_written_and_are_gone_at_the_next_test(self, sandbox: ProcessSandbox):
-        code = "import os\ndef f(x):\n    before = os.listdir('.')\n    open('note', 'w').write('hi')\n    return before"
+        code = (
+            "import os\ndef f(x):\n    before = os.listdir('.')\n    open('note', 'w').write('hi')\n    return before"
+        )
         assert passed(await sandbox.run(function_job(code, "assert f(1) == []", "assert f(2) == []"))) == (True, True)
 
     async def test_sets_have_the_same_order_each_time(self, sandbox: ProcessSandbox):

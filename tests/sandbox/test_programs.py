@@ -60,7 +60,7 @@ CLASSES: list[tuple[str, ErrorClass, str]] = [
 async def test_a_failure_has_its_class_even_after_the_right_output(
     sandbox: ProcessSandbox, code: str, error_class: ErrorClass, text: str
 ):
-    limits = Limits(cpu_s=1.0, wall_s=4.0)
+    limits = Limits(cpu_s=1.0, wall_s=1.0) if error_class == "timeout" else Limits()
     outcome = await outcome_of(sandbox, program_job(code, ("in\n", "x\n"), limits=limits))
     assert (outcome.passed, outcome.error_class) == (False, error_class), outcome
     assert text in outcome.message

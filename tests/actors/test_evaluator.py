@@ -1,0 +1,134 @@
+"""The evaluator: the same draws for every version, and one evaluation for each version and purpose."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from actors.evaluator import Evaluator
+from actors.executor import Executor
+from actors.fake import ScriptedPolicy
+from evals.evaluation import make_evaluation
+from ledger.memory import MemoryLedger
+from protocols.errors import EndpointBroken
+from protocols.records import Evaluation, Execution
+from tests.actors.parts import (
+    LIMITS,
+    base_version,
+    fenced,
+    good,
+    half,
+    honest_sandbox,
+    make_task,
+    make_version,
+    raise_error,
+    scripted_policy,
+    wrong,
+)
+
+TASKS = tuple(make_task(number) for number in (1, 2, 3))
+
+
+def make_evaluator(policy: ScriptedPolicy, ledger: MemoryLedger, concurrency: int = 2) -> Evaluator:
+    executor = Executor(honest_sandbox(), ledger, limits=LIMITS, references="anchor")
+    assess = partial(make_evaluation, ks=(1, 2), seed=0)
+    return Evaluator(policy, executor, ledger, assess, top_p=0.9, max_tokens=99, concurrency=concurrency, seed=5)
+
+
+async def evaluate(evaluator: Evaluator, **changes: Any) -> Evaluation:
+    arguments: dict[str, Any] = {
+        "version": base_version(),
+        "tasks": TASKS,
+        "purpose": "gate",
+        "round": 0,
+        "samples": 4,
+        "temperature": 0.2,
+        "staged": False,
+    }
+    arguments |= changes
+    return await evaluator.evaluate(arguments.pop("version"), arguments.pop("tasks"), **arguments)
+
+
+def mixed(number: int, version: int) -> list[str]:
+    return {
+        1: [fenced(good(1))],
+        2: [fenced(good(2)), fenced(half(2)), "no code", fenced("def f2(:")],
+        3: [fenced(wrong(3))],
+    }[number]
+
+
+async def test_it_counts_what_passes_and_what_could_be_run() -> None:
+    ledger = MemoryLedger()
+    evaluation = await evaluate(make_evaluator(scripted_policy(mixed), ledger))
+    assert [(one.task_id, one.samples, one.correct) for one in evaluation.results] == [
+        ("task1", 4, 4),
+        ("task2", 4, 1),
+        ("task3", 4, 0),
+    ]
+    assert evaluation.pass_at_1 == pytest.approx((1 + 0.25 + 0) / 3)
+    assert evaluation.executable_share == pytest.approx(10 / 12)
+    assert await ledger.find(Evaluation) == (evaluation,)
+    assert await ledger.find(Execution) == ()
+
+
+async def test_what_is_on_record_is_not_asked_for_again() -> None:
+    ledger = MemoryLedger()
+    first = await evaluate(make_evaluator(scripted_policy(mixed), ledger))
+    silent = make_evaluator(ScriptedPolicy(raise_error(AssertionError("asked")), base_version()), ledger)
+    assert await evaluate(silent) == first
+    assert await evaluate(silent, round=5) == first
+
+
+async def test_purposes_and_versions_are_evaluated_each_by_itself() -> None:
+    ledger = MemoryLedger()
+    policy = scripted_policy(mixed)
+    evaluator = make_evaluator(policy, ledger)
+    await evaluate(evaluator)
+    await evaluate(evaluator, purpose="held_out")
+    await evaluate(evaluator, version=make_version(1))
+    assert len({record.id for record in await ledger.find(Evaluation)}) == 3
+
+
+async def test_a_staged_version_is_asked_as_such() -> None:
+    policy = scripted_policy(mixed, in_place=True)
+    trial = make_version(1)
+    await policy.stage(trial)
+    with trio.fail_after(5):
+        evaluation = await evaluate(make_evaluator(policy, MemoryLedger()), version=trial, staged=True)
+    assert evaluation.version == 1
+    assert {version for version, _ in policy.requests} == {1}
+
+
+async def test_every_version_gets_the_same_draws() -> None:
+    policy = scripted_policy(mixed)
+    evaluator = make_evaluator(policy, MemoryLedger())
+    await evaluate(evaluator)
+    await evaluate(evaluator, version=make_version(1))
+    requests = [(request.messages, request.seed) for _, request in policy.requests]
+    assert sorted(requests[:3], key=repr) == sorted(requests[3:], key=repr)
+    assert len({seed for _, seed in requests}) == 3
+
+
+async def test_a_temperature_of_zero_needs_one_answer() -> None:
+    policy = scripted_policy(mixed)
+    evaluation = await evaluate(make_evaluator(policy, MemoryLedger()), temperature=0.0)
+    assert {(request.n, request.top_p) for _, request in policy.requests} == {(1, 1.0)}
+    assert evaluation.pass_at_1 == pytest.approx(2 / 3)
+
+
+async def test_it_tells_how_far_it_is() -> None:
+    told: list[tuple[int, int]] = []
+    evaluator = make_evaluator(scripted_policy(mixed), MemoryLedger())
+    await evaluate(evaluator, progress=lambda done, of: told.append((done, of)))
+    assert told[-1] == (3, 3)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+async def test_an_endpoint_that_fails_leaves_no_evaluation() -> None:
+    ledger = MemoryLedger()
+    policy = ScriptedPolicy(raise_error(EndpointBroken("down")), base_version())
+    with pytest.raises(ExceptionGroup):
+        await evaluate(make_evaluator(policy, ledger))
+    assert await ledger.find(Evaluation) == ()

@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +30,6 @@ HOLD = "server"
 """Name of the hold on the endpoint's gate while the server is down."""
 _HEALTH_S = 0.25
 _HOUR_S = 3600.0
-_FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _KILL_S = 10.0
 """For the guard's own end, beyond the grace it gives the server."""
@@ -48,6 +46,7 @@ class ManagedServer:
         ready_s: for its start, until it is healthy.
         restarts: in an hour, at most.
         grace_s: between being asked to end and being killed.
+        first_pause_s: before the first restart; doubled for each further one within the hour.
     """
 
     def __init__(
@@ -60,6 +59,7 @@ class ManagedServer:
         ready_s: float = 300.0,
         restarts: int = 5,
         grace_s: float = 10.0,
+        first_pause_s: float = 1.0,
     ) -> None:
         self.port = port
         self.log = log
@@ -69,6 +69,7 @@ class ManagedServer:
         self._ready_s = ready_s
         self._restarts = restarts
         self._grace_s = grace_s
+        self._first_pause_s = first_pause_s
 
     @property
     def url(self) -> str:
@@ -94,16 +95,17 @@ class ManagedServer:
             ServerDied: it ended more often than it may be restarted.
         """
         endpoint.gate.hold(HOLD)
-        deaths: deque[float] = deque(maxlen=self._restarts + 1)
+        deaths: list[float] = []
         while True:
             try:
                 await self._live(endpoint, on_restart, task_status)
             except (ServerError, EndpointError, PublishError) as error:
-                deaths.append(trio.current_time())
-                if self.starts == 0 or self._too_often(deaths):
+                now = trio.current_time()
+                deaths = [*(time for time in deaths if now - time < _HOUR_S), now]
+                if self.starts == 0 or len(deaths) > self._restarts:
                     endpoint.gate.fail(HOLD, f"the managed server of {endpoint.name} is gone: {error}")
                     raise
-            await trio.sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (len(deaths) - 1)))
+            await trio.sleep(min(_LONGEST_PAUSE_S, self._first_pause_s * 2.0 ** (len(deaths) - 1)))
 
     async def _live(
         self, endpoint: Endpoint, on_restart: Callable[[], Awaitable[None]], task_status: trio.TaskStatus[None]
@@ -172,9 +174,6 @@ class ManagedServer:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-
-    def _too_often(self, deaths: deque[float]) -> bool:
-        return len(deaths) > self._restarts and deaths[-1] - deaths[0] < _HOUR_S
 
 
 def free_port() -> int:

@@ -105,7 +105,7 @@ class _Question:
             return False
         own, margin = self._ranges[standing.id], -self._stakes.d_low
         if all(own.below(bar, margin) for _, bar in bars):
-            return True if standing.id not in self._incumbents() else None
+            return True
         return False if all(own.above(bar, margin) for _, bar in bars) else None
 
     def _open_critiques(self) -> set[str]:
@@ -122,17 +122,14 @@ class _Question:
         if any(self._is_low(standing) for standing in self._standings):
             return set()
         able = [s for s in self._standings if s.executable and s.covers(own) and self._may_equal(s.id, own.id)]
-        if not able or (len(able) == 1 and self._surely_equals(able[0].id, own.id)):
+        # One alone either surely confirms the incumbent, or is open in another row already.
+        if len(able) <= 1:
             return set()
         return {own.id, *(s.id for s in able)}
 
     def _may_equal(self, subject: str, own: str) -> bool:
         score, bar = self._ranges[subject], self._ranges[own]
         return not score.below(bar, -self._stakes.d_low) and not score.above(bar, self._stakes.d_up)
-
-    def _surely_equals(self, subject: str, own: str) -> bool:
-        score, bar = self._ranges[subject], self._ranges[own]
-        return score.above(bar, -self._stakes.d_low) and score.below(bar, self._stakes.d_up)
 
 
 def _interval(standing: Standing, weight: float) -> _Interval:

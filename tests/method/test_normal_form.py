@@ -70,6 +70,10 @@ def test_swapped_parameters_are_another_form() -> None:
         ("def f(a):\n    return (lambda b: a + b)(1)", "def f(v0):\n    return (lambda v1: v0 + v1)(1)"),
         ("class C:\n    x = 1\n    def m(self): return x", "class C:\n    x = 1\n\n    def m(v0):\n        return x"),
         (
+            "def f(x):\n    class C:\n        x = 1\n\n        def m(self):\n            return x\n    return C",
+            "def f(v0):\n\n    class v1:\n        x = 1\n\n        def m(v2):\n            return v0\n    return v1",
+        ),
+        (
             "def f(a):\n    n = 0\n    def g():\n        nonlocal n\n        n += a\n    g()\n    return n",
             "def f(v0):\n    v1 = 0\n\n    def v2():\n        nonlocal v1\n        v1 += v0\n    v2()\n    return v1",
         ),

@@ -15,6 +15,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from sandbox.decoding import MAX_HASHED_ITEMS
+
 
 def _reversed(values: Sequence[Any]) -> list[Any]:
     return list(reversed(values))
@@ -41,8 +43,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sum": sum,
     "type": type,
 }
-"""What a condition may call by name, the one-argument form of `type` included."""
+"""What a condition may call by name."""
+_ONE_ARGUMENT = {"sum", "type"}
+"""Called with one argument only: `sum(lists, [])` takes quadratic time and three-argument `type` makes a class."""
 _MATH: dict[str, Callable[..., Any]] = {"isclose": math.isclose, "sqrt": math.sqrt, "isnan": math.isnan}
+_HASHING: set[Any] = {set, frozenset, dict, Counter}
 _MAX_BITS = 100_000
 _MAX_LENGTH = 1_000_000
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -81,7 +86,7 @@ class TooCostly(ArithmeticError):
 def function_of(call: ast.Call) -> Callable[..., Any] | None:
     """Return the function that `call` names, if it is one of the table's."""
     match call.func:
-        case ast.Name(id=name):
+        case ast.Name(id=name) if name not in _ONE_ARGUMENT or (len(call.args) == 1 and not call.keywords):
             return FUNCTIONS.get(name)
         case ast.Attribute(value=ast.Name(id="math"), attr=name):
             return _MATH.get(name)
@@ -140,11 +145,15 @@ def _call(node: ast.Call, values: Mapping[str, Any]) -> Any:
     function = cast(Callable[..., Any], function_of(node))
     if function is range and len(range(*arguments)) > _MAX_LENGTH:
         raise TooCostly("a range is too long")
+    if function is bytes and arguments and isinstance(arguments[0], int):
+        raise TooCostly("bytes of a given length")
+    if function in _HASHING and arguments and sum(1 for _ in arguments[0]) > MAX_HASHED_ITEMS:
+        raise TooCostly("too many elements")
     return function(*arguments, **keywords)
 
 
 def _binary(op: type[ast.operator], left: Any, right: Any) -> Any:
-    if op is ast.Pow and _bits(left) * abs(right if isinstance(right, int) else 0) > _MAX_BITS:
+    if op is ast.Pow and not _is_cheap_power(left, right):
         raise TooCostly("a power is too large")
     if op is ast.Mult and max(_length(left, right), _length(right, left)) > _MAX_LENGTH:
         raise TooCostly("a repetition is too long")
@@ -153,8 +162,10 @@ def _binary(op: type[ast.operator], left: Any, right: Any) -> Any:
     return BINARY[op](left, right)
 
 
-def _bits(value: Any) -> int:
-    return value.bit_length() if isinstance(value, int) else 0
+def _is_cheap_power(left: Any, right: Any) -> bool:
+    if isinstance(left, int) and isinstance(right, int):
+        return left.bit_length() * abs(right) <= _MAX_BITS
+    return isinstance(left, int | float | complex) and isinstance(right, int | float | complex)
 
 
 def _length(value: Any, times: Any) -> int:

@@ -12,10 +12,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
 
-MAX_HASHED_ITEMS = 20_000
+MAX_HASHED_ITEMS = 10_000
 """Elements of sets and keys of dicts in one result: with chosen hashes, more could keep the orchestrator busy."""
-MAX_LIBRARY_NUMBER = 10_000
-"""Length of the text of a Decimal or Fraction."""
+MAX_LIBRARY_DIGITS = 10_000
+"""Length of all Decimals and Fractions of one result: adding up many of them is slow. Bounds their exponents too."""
+MAX_HEXADECIMAL_DIGITS = 100_000
+"""Of an integer: dividing larger ones is slow."""
+MAX_RANGE = 1_000_000
+"""Length of a range: a condition may make a list of it."""
 
 
 class BadResult(ValueError):
@@ -78,8 +82,9 @@ def parse(text: str) -> dict[str, Any]:
 class _Decoder:
     def __init__(self) -> None:
         self._hashed = 0
+        self._digits = 0
         self._readers: dict[str, Callable[[Any], object]] = {
-            "int": lambda text: int(text, 16),
+            "int": _big,
             "float": _not_finite,
             "complex": lambda parts: complex(_real(self.decode(parts[0])), _real(self.decode(parts[1]))),
             "bytes": bytes.fromhex,
@@ -88,14 +93,14 @@ class _Decoder:
             "set": lambda items: set(self._keys(items)),
             "frozenset": lambda items: frozenset(self._keys(items)),
             "deque": lambda items: deque(self._items(items)),
-            "range": lambda items: range(*self._items(items)),
+            "range": lambda items: _short_range(*self._items(items)),
             "iterator": lambda items: Iterated(tuple(self._items(items))),
             "dict": self._pairs,
             "Counter": lambda pairs: Counter(self._pairs(pairs)),
             "OrderedDict": lambda pairs: OrderedDict(self._pairs(pairs)),
             "defaultdict": lambda pairs: defaultdict(None, self._pairs(pairs)),
-            "Decimal": lambda text: Decimal(_short(text)),
-            "Fraction": lambda text: Fraction(_short(text)),
+            "Decimal": self._decimal,
+            "Fraction": self._fraction,
             "opaque": lambda parts: Opaque(str(parts[0]), str(parts[1])),
         }
 
@@ -120,6 +125,36 @@ class _Decoder:
         keys = self._keys([key for key, _ in pairs])
         return dict(zip(keys, self._items(value for _, value in pairs), strict=True))
 
+    def _decimal(self, text: str) -> Decimal:
+        value = Decimal(self._take_digits(text))
+        if value.is_finite() and value and abs(value.adjusted()) > MAX_LIBRARY_DIGITS:
+            raise BadResult("a Decimal's exponent is too large")
+        return value
+
+    def _fraction(self, text: str) -> Fraction:
+        numerator, _, denominator = self._take_digits(text).partition("/")
+        # Part by part: as a whole, the text could be "1e999999999".
+        return Fraction(int(numerator), int(denominator or "1"))
+
+    def _take_digits(self, text: str) -> str:
+        self._digits += len(text)
+        if self._digits > MAX_LIBRARY_DIGITS:
+            raise BadResult(f"more than {MAX_LIBRARY_DIGITS} digits of Decimals and Fractions")
+        return text
+
+
+def _big(text: str) -> int:
+    if len(text) > MAX_HEXADECIMAL_DIGITS:
+        raise BadResult("an integer is too large")
+    return int(text, 16)
+
+
+def _short_range(start: Any, stop: Any, step: Any) -> range:
+    value = range(start, stop, step)
+    if len(value) > MAX_RANGE:
+        raise BadResult("a range is too long")
+    return value
+
 
 def _not_finite(text: str) -> float:
     if text not in ("nan", "inf", "-inf"):
@@ -131,9 +166,3 @@ def _real(value: object) -> float:
     if not isinstance(value, float):
         raise BadResult("not a part of a complex number")
     return value
-
-
-def _short(text: str) -> str:
-    if len(text) > MAX_LIBRARY_NUMBER:
-        raise BadResult("a number is too long")
-    return text

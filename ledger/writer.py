@@ -36,7 +36,7 @@ class GroupWriter:
     Args:
         connection: an open journal; this writer alone uses it.
         path: its file, for error texts.
-        group_s: how long a group waits for company, in seconds; 0 commits what is there at once.
+        group_s: how long a group waits for company, in seconds, from its first rows on; 0 commits at once.
         group_records: records that end the wait early.
     """
 
@@ -48,6 +48,7 @@ class GroupWriter:
         self._thread = trio.CapacityLimiter(1)
         self._waiting: list[_Append] = []
         self._waiting_rows = 0
+        self._since = 0.0
         self._arrived = trio.Event()
         self._hurry = trio.Event()
         self._closed = False
@@ -62,6 +63,8 @@ class GroupWriter:
         if self._closed:
             raise LedgerError(f"the journal {self._path} is closed")
         append = _Append(rows)
+        if not self._waiting:
+            self._since = trio.current_time()
         self._waiting.append(append)
         self._arrived.set()
         self._waiting_rows += len(rows)
@@ -83,7 +86,7 @@ class GroupWriter:
         with trio.CancelScope(shield=True):
             while True:
                 await self._arrived.wait()
-                with trio.move_on_after(self._group_s):
+                with trio.move_on_at(self._since + self._group_s):
                     await self._hurry.wait()
                 await self._commit(self._next_group())
                 if self._closed and not self._waiting:

@@ -51,14 +51,19 @@ class Encoder:
             ResultTooLarge: it is longer than what is left of the limit.
         """
         text = self._scalar(value)
-        return self._spend(self._compound(value) if text is None else text)
+        if text is not None:
+            return self._spend(text)
+        self._spend("{}[]:,")
+        return self._compound(value)
 
     def _spend(self, text: str) -> str:
-        # A compound's parts have been paid for already; paying again for the whole keeps deep nests short as well.
-        self._left -= len(text)
+        self._left -= len(text) + 1
         if self._left < 0:
             raise ResultTooLarge
         return text
+
+    def _opaque(self, value: Any) -> str:
+        return self._spend(opaque(value))
 
     def _scalar(self, value: Any) -> str | None:
         kind = type(value)
@@ -80,7 +85,7 @@ class Encoder:
 
     def _compound(self, value: Any) -> str:
         if id(value) in self._path or len(self._path) >= MAX_DEPTH:
-            return opaque(value)
+            return self._opaque(value)
         self._path.add(id(value))
         try:
             return self._container(value)
@@ -94,7 +99,7 @@ class Encoder:
         if kind is tuple or kind is set or kind is frozenset:
             return f'{{"{kind.__name__}":{self._list(value)}}}'
         if kind.__module__ not in _MODULES:
-            return opaque(value)
+            return self._opaque(value)
         return self._library(kind.__name__, value)
 
     def _library(self, name: str, value: Any) -> str:
@@ -105,17 +110,17 @@ class Encoder:
         if name == "range":
             return f'{{"range":{self._list((value.start, value.stop, value.step))}}}'
         if name in ("Decimal", "Fraction"):
-            return f'{{"{name}":{_quote(str(value))}}}'
+            return self._spend(f'{{"{name}":{_quote(str(value))}}}')
         if name in _ITERATORS:
             return self._iterator(value)
-        return opaque(value)
+        return self._opaque(value)
 
     def _list(self, values: Iterable[Any]) -> str:
         return "[" + ",".join([self.encode(item) for item in values]) + "]"
 
     def _iterator(self, value: Any) -> str:
         items = list(islice(value, MAX_ITEMS + 1))
-        return opaque(value) if len(items) > MAX_ITEMS else f'{{"iterator":{self._list(items)}}}'
+        return self._opaque(value) if len(items) > MAX_ITEMS else f'{{"iterator":{self._list(items)}}}'
 
 
 def opaque(value: Any) -> str:

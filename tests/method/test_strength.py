@@ -57,6 +57,12 @@ def test_an_abstention_and_a_weight_of_zero_count_nothing() -> None:
     assert win_rates(IDS, [(opinion("a", "b"), 0.0)]) == dict.fromkeys(IDS, 0.5)
 
 
+def test_one_that_was_never_compared_stands_between_winner_and_loser() -> None:
+    rates = plain(opinion("a", "b"))
+    assert rates["a"] > rates["c"] == pytest.approx(0.5, abs=0.01)
+    assert rates["c"] > rates["b"]
+
+
 def test_a_weight_is_a_number_of_repetitions() -> None:
     thrice = plain(*[opinion("a", "b")] * 3, opinion("b", "c"))
     assert win_rates(IDS, [(opinion("a", "b"), 3.0), (opinion("b", "c"), 1.0)]) == pytest.approx(thrice)

@@ -103,7 +103,7 @@ def needed_candidates(
     """Return the candidates that the judges must be asked about: the others cannot change the decision.
 
     The decision is the same whatever J is for the candidates left out, so they may stay unjudged (S = E). Only pairs
-    among the needed ones, and of them with the incumbent, are worth asking. Once any pair was asked, all needed ones and
+    among the needed ones, and of them with the incumbent, are worth asking. Once any pair was asked, all needed and
     the incumbent must be scored with a J of one field (`win_rates` over all of them, compared or not): S = E is fair
     only to those left out.
 

@@ -1,0 +1,49 @@
+"""Every example is trained on once an epoch, padding is kept small, and the order depends on the seed alone."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.batching import micro_batches, optimiser_batches
+from trainer.schedule import rate_share
+
+LENGTHS = st.lists(st.integers(1, 400), min_size=1, max_size=40)
+
+
+@given(st.integers(1, 200), st.integers(1, 32), st.integers(), st.integers(0, 5))
+def test_an_epoch_holds_every_example_once_in_even_batches(count: int, size: int, seed: int, epoch: int) -> None:
+    batches = optimiser_batches(count, size, seed, epoch)
+    assert sorted(index for batch in batches for index in batch) == list(range(count))
+    assert len(batches) == -(-count // size)
+    assert max(map(len, batches)) - min(map(len, batches)) <= 1
+    assert batches == optimiser_batches(count, size, seed, epoch)
+
+
+def test_epochs_and_seeds_differ_in_order() -> None:
+    orders = {str(optimiser_batches(50, 8, seed, epoch)) for seed in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+
+
+@given(LENGTHS, st.integers(1, 2000))
+def test_micro_batches_hold_every_example_once_within_the_limit(lengths: list[int], limit: int) -> None:
+    groups = micro_batches(lengths, limit)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or max(lengths[index] for index in group) * len(group) <= limit
+
+
+def test_similar_lengths_go_together() -> None:
+    groups = micro_batches([400, 100, 101, 399, 99], 2000)
+    assert [sorted(group) for group in groups] == [[1, 2, 4], [0, 3]]
+
+
+def test_few_tokens_are_not_worth_a_pass_of_their_own() -> None:
+    assert len(micro_batches([20, 22, 24], 2000)) == 1
+
+
+@given(st.integers(1, 300), st.floats(0, 1))
+def test_the_learning_rate_stays_between_nothing_and_all_and_falls_after_its_rise(steps: int, warmup: float) -> None:
+    shares = [rate_share(step, steps, warmup) for step in range(steps)]
+    assert all(0 < share <= 1 for share in shares)
+    top = shares.index(max(shares))
+    assert shares[: top + 1] == sorted(shares[: top + 1])
+    assert shares[top:] == sorted(shares[top:], reverse=True)

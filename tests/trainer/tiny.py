@@ -1,0 +1,142 @@
+"""A tokenizer over bytes, three chat templates, a tiny random Llama, and jobs for it: made on the spot, in no time."""
+
+from pathlib import Path
+from typing import Any
+
+from protocols.ports import TrainingJob
+from protocols.records import Example, Message
+
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+QWEN = (
+    "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}"
+    "{%- else %}{{- '<|im_start|>system\nYou are Qwen.<|im_end|>\n' }}{%- endif %}"
+    "{%- for message in messages %}{%- if message.role != 'system' %}"
+    "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+LLAMA3 = (
+    "{{- '<|begin_of_text|>' }}{%- for message in messages %}"
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}"
+    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
+)
+LAST_TURN_DIFFERS = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if not loop.last %}(earlier) {% endif %}{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TEMPLATES = {"smollm2": SMOLLM2, "qwen": QWEN, "llama3": LLAMA3}
+_SPECIAL = ["<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+
+
+def tokenizer(template: str = SMOLLM2) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(letters)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    end = "<|eot_id|>" if template == LLAMA3 else "<|im_end|>"
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token=end, pad_token=end, additional_special_tokens=_SPECIAL
+    )
+    made.chat_template = template
+    return made
+
+
+def save_model(folder: Path, template: str = SMOLLM2) -> Path:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(7)
+    words = tokenizer(template)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=words.eos_token_id,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def answer_example(number: int = 0, code: str = "return 1") -> Example:
+    return example(
+        number,
+        "answer",
+        code,
+        (
+            Message(role="user", content=f"Write f{number}."),
+            Message(role="assistant", content=f"```python\n{code}\n```", loss=True),
+        ),
+    )
+
+
+def critique_example(number: int = 0, code: str = "return 1") -> Example:
+    return example(
+        number,
+        "critique",
+        code,
+        (
+            Message(role="user", content=f"Write f{number}."),
+            Message(role="assistant", content="```python\nBAD CODE\n```"),
+            Message(role="user", content="0 of 1 tests passed. Say what is wrong."),
+            Message(role="assistant", content=f"It is wrong.\n\n```python\n{code}\n```", loss=True),
+        ),
+    )
+
+
+def job(model: Path | str, output_folder: Path | str, **changes: Any) -> TrainingJob:
+    fields: dict[str, Any] = {
+        "id": "batch-1",
+        "round": 1,
+        "version": 1,
+        "examples": tuple(
+            (critique_example if n % 3 == 0 else answer_example)(n, "return " + "1 + " * (n % 4) + "1") for n in range(12)
+        ),
+        "model": str(model),
+        "start_adapter": None,
+        "output_folder": str(output_folder),
+        "write_merged": True,
+        "probe_texts": ("def f(x):", "Hello there"),
+        "rank": 4,
+        "alpha": 8.0,
+        "dropout": 0.0,
+        "learning_rate": 1e-2,
+        "warmup_share": 0.1,
+        "epochs": 2,
+        "batch_examples": 4,
+        "micro_batch_tokens": 512,
+        "max_tokens": 256,
+        "weight_decay": 0.0,
+        "max_gradient_norm": 1.0,
+        "seed": 0,
+    }
+    return TrainingJob(**{**fields, **changes})
+
+
+def example(number: int, kind: Any, code: str, messages: tuple[Message, ...]) -> Example:
+    return Example(
+        id=f"example-{number}",
+        task_id=f"task-{number}",
+        round=1,
+        version=0,
+        kind=kind,
+        origin="self",
+        pattern="",
+        messages=messages,
+        code=code,
+    )

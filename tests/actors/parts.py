@@ -278,22 +278,27 @@ class WritingTrainer:
 
     Args:
         failures: raised by the next jobs.
+        takes_s: of each job.
     """
 
-    def __init__(self, folder: Path, failures: Sequence[Exception] = ()) -> None:
+    def __init__(self, folder: Path, failures: Sequence[Exception] = (), *, takes_s: float = 0.0) -> None:
         self._folder = folder
+        self._takes_s = takes_s
         self.failures = list(failures)
         self.jobs: list[TrainingJob] = []
 
     async def train(self, job: TrainingJob, progress: Callable[[TrainingProgress], None]) -> TrainingReport:
         self.jobs.append(job)
         progress(TrainingProgress(step=1, steps=2, loss=1.0, learning_rate=1e-4, tokens_per_s=100.0))
-        await trio.sleep(5)
+        await trio.sleep(self._takes_s)
         if self.failures:
             raise self.failures.pop(0)
+        return make_report(job.version, self._write(job), job.round)
+
+    def _write(self, job: TrainingJob) -> str:
         adapter = self._folder / f"v{job.version:04d}-abc"
-        await trio.Path(adapter).mkdir(parents=True, exist_ok=True)
-        return make_report(job.version, str(adapter), job.round)
+        adapter.mkdir(parents=True, exist_ok=True)
+        return str(adapter)
 
     async def probe(self, model: str, texts: Sequence[str]) -> tuple[Probe, ...]:
         await trio.lowlevel.checkpoint()

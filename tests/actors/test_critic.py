@@ -9,7 +9,7 @@ from actors.messages import Criticised, Judged
 from ledger.memory import MemoryLedger
 from protocols.errors import RefineError
 from protocols.ports import ChatRequest
-from protocols.records import Critique, Execution, Incumbent
+from protocols.records import Execution, Incumbent
 from sandbox.fake import FakeSandbox
 from tests.actors.parts import (
     LIMITS,

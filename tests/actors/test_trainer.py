@@ -47,8 +47,6 @@ RULE = TrainingRule(
 )
 EXAMPLES = tuple(answer_example(make_task(n), good(n), origin="self", round=0, version=0) for n in (1, 2, 3))
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 def make_batch(number: int) -> Batch:
     return Batch(
@@ -69,9 +67,10 @@ class Bench:
         failures: Sequence[Exception] = (),
         *,
         continues: bool = False,
+        takes_s: float = 0.0,
     ) -> None:
         self.ledger = ledger or MemoryLedger()
-        self.worker = WritingTrainer(folder, failures)
+        self.worker = WritingTrainer(folder, failures, takes_s=takes_s)
         self.into, inbox = trio.open_memory_channel[Batch | RoundClosed](10)
         outbox, self.out = trio.open_memory_channel[TrainerOutput](10)
         self.trainer = Trainer(
@@ -178,7 +177,7 @@ async def test_started_again_it_goes_on_with_what_it_had_in_hand(tmp_path: Path)
 
 
 async def test_statistics_tell_what_is_trained_and_how_far_it_is(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, takes_s=5.0)
     await bench.ledger.append(*EXAMPLES)
     await bench.into.send(make_batch(7))
     async with trio.open_nursery() as nursery:

@@ -28,7 +28,7 @@ from endpoints.machine import this_machine
 from endpoints.model_size import model_size
 from endpoints.policy import ServedPolicy
 from endpoints.server import ManagedServer, free_port
-from endpoints.server_plan import ServerWish, Way, plan_server
+from endpoints.server_plan import ServerWish, Way, choose_dtype, plan_server
 from endpoints.ways import AdapterWay, InPlaceWay
 from endpoints.ways import Way as PublishingWay
 from protocols.records import PolicyVersion
@@ -159,11 +159,13 @@ def _prompts() -> list[str]:
 
 
 def _server(contender: Contender, model: Path, folder: Path) -> ManagedServer:
+    on = this_machine()
+    dtype = choose_dtype("auto", "cpu", on)
     wish = ServerWish(
         model=str(model),
         local=True,
         served_name=_NAME,
-        dtype="auto",
+        dtype=dtype if contender.tuned else "auto",
         way=contender.way,
         port=free_port(),
         device="cpu",
@@ -172,7 +174,7 @@ def _server(contender: Contender, model: Path, folder: Path) -> ManagedServer:
         max_sequences=64,
         tuned=contender.tuned,
     )
-    plan = plan_server(wish, this_machine(), model_size(str(model), wish.dtype) if contender.tuned else None)
+    plan = plan_server(wish, on, model_size(str(model), dtype) if contender.tuned else None)
     return ManagedServer(
         command=plan.command,
         environment=plan.environment,

@@ -15,12 +15,15 @@ from protocols.errors import ModelDoesNotFit
 
 Way = Literal["adapter", "in_place"]
 Device = Literal["cpu", "gpu"]
+Dtype = Literal["bfloat16", "float16", "float32"]
 
 _GIB = 1 << 30
 _PROGRAM_BYTES = 2 * _GIB
 """What the server's processes take beside weights and cache (measured: 1.6 GiB)."""
 _SMALLEST_CACHE_BYTES = _GIB // 4
 _LARGEST_CACHE_BYTES = 8 * _GIB
+_FILLED = 0.5
+"""Of their greatest length, what all sequences reach at once; beyond that the server lets some wait."""
 _CACHE_SHARE = 0.25
 """Of the free memory, at most: the trainer and the sandbox need the rest."""
 
@@ -33,7 +36,8 @@ class ServerWish(msgspec.Struct, frozen=True, kw_only=True):
     local: bool
     """Whether `model` is a folder here."""
     served_name: str
-    dtype: str
+    dtype: Dtype | Literal["auto"]
+    """`auto` is vLLM's own choice, the dtype of the weights; see `choose_dtype` for this project's."""
     way: Way
     port: int
     device: Device
@@ -69,6 +73,13 @@ def choose_way(way: Literal["auto", "adapter", "in_place"], device: Device) -> W
     if way == "auto":
         return "adapter" if device == "gpu" else "in_place"
     return way
+
+
+def choose_dtype(dtype: Dtype | Literal["auto"], device: Device, machine: Machine) -> Dtype:
+    """Return the dtype that `auto` means here: bfloat16, or float32 on a processor without fast kernels for that."""
+    if dtype == "auto":
+        return "bfloat16" if device == "gpu" or machine.bfloat16 else "float32"
+    return dtype
 
 
 def plan_server(wish: ServerWish, machine: Machine, size: ModelSize | None) -> ServerPlan:
@@ -140,12 +151,13 @@ def _cpu_environment(wish: ServerWish, machine: Machine) -> dict[str, str]:
 
 
 def _cache_bytes(wish: ServerWish, machine: Machine, size: ModelSize | None) -> int:
-    """Enough for every sequence at full length, within a share of the free memory."""
+    """Enough for every sequence at a good part of its length, within a share of the free memory."""
     if wish.cache_bytes is not None:
         return wish.cache_bytes
     full = _LARGEST_CACHE_BYTES
     if size is not None:
-        full = wish.max_sequences * wish.max_model_tokens * size.cache_bytes_per_token
+        tokens = max(wish.max_model_tokens, int(wish.max_sequences * wish.max_model_tokens * _FILLED))
+        full = tokens * size.cache_bytes_per_token
     most = min(_LARGEST_CACHE_BYTES, int(machine.free_bytes * _CACHE_SHARE)) if machine.free_bytes else 2 * _GIB
     return max(_SMALLEST_CACHE_BYTES, min(full, most))
 

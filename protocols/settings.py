@@ -50,7 +50,8 @@ class ModelSettings(_Section):
 
     name: str = EMBEDDED_MODEL
     """`embedded`, a local folder, or a hub name."""
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    """Of the served weights. `auto`: bfloat16, or float32 on a processor that is slow in that."""
 
 
 class TasksSettings(_Section):
@@ -65,6 +66,9 @@ class TasksSettings(_Section):
     failing_references: Literal["refuse", "drop_tests"] = "refuse"
     """What happens before the run starts when a reference answer fails one of its own tests: refuse the tasks file,
     or drop the test (and the task, when no test is left)."""
+    overlapping: Literal["refuse", "drop"] = "refuse"
+    """What happens to a training task that overlaps one of the gate or the held-out set (ids, wording, code): refuse
+    the sets, or leave the training task out."""
 
 
 class EndpointSettings(_Section):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from endpoints.machine import Machine, this_machine
 from endpoints.model_size import ModelSize, model_size
-from endpoints.server_plan import ServerPlan, ServerWish, choose_device, choose_way, plan_server
+from endpoints.server_plan import ServerPlan, ServerWish, choose_device, choose_dtype, choose_way, plan_server
 from protocols.errors import ModelDoesNotFit, UsageError
 
 GIB = 1 << 30
@@ -149,6 +149,13 @@ def test_a_model_that_does_not_fit_is_refused_with_the_figures_and_the_remedy() 
 
 def test_a_model_of_unknown_size_is_tried() -> None:
     assert plan(size=None).needed_bytes is None
+
+
+def test_auto_computes_in_float32_where_bfloat16_is_slow() -> None:
+    fast = msgspec.structs.replace(MACHINE, bfloat16=True)
+    assert (choose_dtype("auto", "cpu", MACHINE), choose_dtype("auto", "cpu", fast)) == ("float32", "bfloat16")
+    assert choose_dtype("auto", "gpu", MACHINE) == "bfloat16"
+    assert choose_dtype("float16", "cpu", MACHINE) == "float16"
 
 
 def test_auto_means_the_gpu_where_there_is_one() -> None:

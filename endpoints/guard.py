@@ -2,9 +2,10 @@
 
     python guard.py PARENT_PID GRACE_S COMMAND...
 
-The command runs in a process group of its own. It is ended (SIGTERM, `GRACE_S` seconds, SIGKILL for the group and every
-descendant) as soon as the guard's standard input ends, the parent is gone, or the guard gets SIGTERM; when the command
-ends by itself, what it left running is killed. The guard ends with the command's exit code, 128 + signal for a signal.
+The command runs in a process group of its own, in the guard's session. It is ended (SIGTERM, `GRACE_S` seconds,
+SIGKILL for the group and every descendant) as soon as the guard's standard input ends, the parent is gone, or the guard
+gets SIGTERM; when the command ends by itself, what it left running is killed. The guard ends with the command's exit
+code, 128 + signal for a signal.
 Standard library only; it imports nothing of the project. On systems without pidfd and subreaper (not Linux) it does
 without them.
 """
@@ -22,6 +23,8 @@ from pathlib import Path
 _SET_PDEATHSIG = 1
 _SET_CHILD_SUBREAPER = 36
 _REAP_S = 5.0
+_SESSION_FIELD = 3
+"""Of `/proc/PID/stat`, counted from the state, which follows the program's name."""
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +36,7 @@ def main(arguments: list[str]) -> int:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, _note)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_guard)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_die_with_guard)
     _wait(child, parent, ended)
     if child.poll() is None:
         _end(child, grace_s)
@@ -74,6 +77,15 @@ def _end(child: subprocess.Popen[bytes], grace_s: float) -> None:
 
 def _kill_group(group: int) -> None:
     _signal_group(group, signal.SIGKILL)
+
+
+def kill_session(session: int) -> None:
+    """Kill what is left in a session whose guard is gone, however it went. For the guard's parent; Linux only."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[_SESSION_FIELD]) == session:
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _signal_group(group: int, number: int) -> None:

@@ -174,6 +174,7 @@ class ManagedServer:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+            await trio.to_thread.run_sync(guard.kill_session, process.pid)
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Never
 
 import trio
 
@@ -313,7 +314,7 @@ class BrittleLedger(MemoryLedger):
         act: called before the append does its work, and may raise.
     """
 
-    def __init__(self, at: int | None = None, act: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, at: int | None = None, act: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self.at = at
         self.act = act
@@ -339,8 +340,8 @@ def taught(example: Example) -> str:
     return example.messages[-1].content
 
 
-def raise_error(error: Exception) -> Callable[..., None]:
-    def act(*_: object) -> None:
+def raise_error(error: Exception) -> Callable[..., Never]:
+    def act(*_: object) -> Never:
         raise error
 
     return act

@@ -3,7 +3,6 @@
 from typing import Literal
 
 import pytest
-import trio.testing
 
 from actors.executor import Executor
 from actors.messages import Generated
@@ -100,7 +99,7 @@ async def test_the_incumbent_is_what_the_last_decision_before_the_round_left() -
 
 async def test_a_failing_sandbox_is_the_surroundings_fault() -> None:
     sandbox = FakeSandbox(raise_error(SandboxError("no worker")))
-    with trio.testing.RaisesGroup(SandboxError):
+    with pytest.RaisesGroup(SandboxError):
         await make_executor(sandbox, MemoryLedger(), "hidden").execute(generated(good(3)))
 
 

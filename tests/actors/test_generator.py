@@ -1,7 +1,6 @@
 """The Generator: distinct candidates of the current version, asked for once."""
 
 import pytest
-import trio
 
 from actors.fake import ScriptedPolicy
 from actors.generator import Generator
@@ -85,7 +84,7 @@ async def test_a_generation_on_record_is_not_asked_for_again() -> None:
 async def test_an_endpoint_that_fails_leaves_nothing_on_record() -> None:
     ledger = MemoryLedger()
     policy = ScriptedPolicy(raise_error(EndpointBroken("down")), base_version())
-    with trio.testing.RaisesGroup(EndpointError):
+    with pytest.RaisesGroup(EndpointError):
         await make_generator(policy, ledger).generate(Assignment(task=TASK, round=0))
     assert await ledger.find(Candidate) == ()
     assert await ledger.find(Generation) == ()

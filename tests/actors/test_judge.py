@@ -5,7 +5,6 @@ from collections import Counter
 from typing import Literal
 
 import pytest
-import trio.testing
 
 from actors.executor import Executor
 from actors.fake import ScriptedChat
@@ -266,6 +265,15 @@ async def test_no_more_pairs_than_allowed_are_asked() -> None:
     assert len(chat.requests) == 2 * 2
 
 
+async def test_who_met_nobody_because_of_that_has_a_win_rate_all_the_same() -> None:
+    ledger = MemoryLedger()
+    panel = await trusted_panel(ledger, right_judge())
+    judge = make_judge(panel, ledger, lazy=False, max_pairs=1)
+    done = await judge.judge(await executed(ledger, good(3), half(3), wrong(3)))
+    assert len(done.decision.scores) == 4
+    assert all(score.win_rate is not None for score in done.decision.scores)
+
+
 async def test_what_does_not_run_is_never_compared() -> None:
     ledger = MemoryLedger()
     chat = right_judge()
@@ -310,9 +318,7 @@ async def test_without_an_incumbent_what_solves_the_task_is_adopted() -> None:
 async def test_a_judge_that_cannot_be_asked_leaves_no_decision() -> None:
     ledger = MemoryLedger()
     panel = make_panel(ledger, right_judge("local"), ScriptedChat("hosted", raise_error(EndpointBroken("down"))))
-    with trio.testing.RaisesGroup(
-        trio.testing.RaisesGroup(EndpointBroken), allow_unwrapped=False, flatten_subgroups=False
-    ):
+    with pytest.RaisesGroup(pytest.RaisesGroup(EndpointBroken)):
         await make_judge(panel, ledger, lazy=False).judge(await executed(ledger, half(3)))
     assert await ledger.find(Decision) == ()
     assert panel.reliability == 0.5

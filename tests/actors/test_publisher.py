@@ -234,17 +234,19 @@ async def test_a_failure_during_the_trial_takes_the_version_back_and_it_is_tried
 
 
 async def test_cancelled_during_the_trial_it_takes_the_version_back_first() -> None:
-    with trio.CancelScope() as scope:
+    scope = trio.CancelScope()
 
-        def script(request: ChatRequest, version: int) -> list[str]:
-            if version:
-                scope.cancel()
-            return improving(request, version)
+    def script(request: ChatRequest, version: int) -> list[str]:
+        if version:
+            scope.cancel()
+        return improving(request, version)
 
-        bench = Bench(script)
+    bench = Bench(script)
+    with scope:
         await bench.publish(make_report(1))
     assert scope.cancelled_caught
-    assert bench.served_as_before()  # pyright: ignore[reportPossiblyUnbound]
+    assert bench.served_as_before()
+    assert bench.policy.events == [("stage", 1), ("roll_back", 1)]
 
 
 async def test_a_version_that_cannot_be_taken_back_is_loud() -> None:

@@ -153,7 +153,7 @@ async def test_on_a_terminal_the_panel_is_renewed_in_place(
 ) -> None:
     text = io.StringIO()
     await shown_for(2.5, Console(file=text, width=140, force_terminal=True), tmp_path / "status.json")
-    assert text.getvalue().count("publisher") == 3
+    assert text.getvalue().count("publisher") >= 3
     assert "\x1b[" in text.getvalue()
 
 

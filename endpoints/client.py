@@ -140,7 +140,7 @@ class Endpoint:
             began = trio.current_time()
             data = await self._connections.post("/chat/completions", wire.chat_body(request, target.model))
             with translated(self.url):
-                answer = wire.read_chat(data, request.n)
+                answer = wire.read_chat(data, request)
             self._settle(answer.usage, permit)
             return self._answer(answer, target, trio.current_time() - began)
 

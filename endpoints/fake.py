@@ -1,6 +1,6 @@
 """A fake OpenAI-compatible server with vLLM's additions, on a loopback port, inside the test's own Trio run.
 
-It keeps the rules that matter here as the real one does: an unknown model is 404, an adapter name is loaded once, a
+It keeps the rules that matter here as the real one does: an unknown model is 404, several greedy choices are 400, an adapter name is loaded once, a
 paused engine answers nobody, reloaded weights change the answers. It tells what it was asked, and it notices an answer
 that began under one set of weights and ended under another (`torn`). Scripted replies go before the rules. Not covered:
 streaming, authentication, sampling.
@@ -178,6 +178,8 @@ class FakeServer:
         model = body["model"]
         if model != self.model and model not in self.adapters:
             return 404, _error(f"The model `{model}` does not exist.")
+        if body.get("n", 1) > 1 and body["temperature"] == 0:
+            return 400, _error("n must be 1 when using greedy sampling")
         weights = self._weights_of(model)
         await trio.sleep(reply.delay_s)
         self.torn += self._weights_of(model) != weights

@@ -64,7 +64,7 @@ def chat_body(request: ChatRequest, model: str) -> bytes:
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        "n": request.n,
+        "n": _asked_for(request),
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_tokens": request.max_tokens,
@@ -83,16 +83,22 @@ def log_probabilities_body(model: str, prompts: Sequence[Sequence[int]]) -> byte
     return msgspec.json.encode(body)
 
 
-def read_chat(data: bytes, n: int) -> ChatCompletion:
-    """Return the answer in `data`.
+def read_chat(data: bytes, request: ChatRequest) -> ChatCompletion:
+    """Return the answer in `data` to `request`, with as many choices as it wants.
 
     Raises:
-        msgspec.MsgspecError: it is not of the agreed form, or has not `n` choices.
+        msgspec.MsgspecError: it is not of the agreed form, or has not the choices that were asked for.
     """
     answer = msgspec.json.decode(data, type=ChatCompletion)
-    if len(answer.choices) != n:
-        raise msgspec.ValidationError(f"{len(answer.choices)} choices, {n} were asked for")
-    return answer
+    asked_for = _asked_for(request)
+    if len(answer.choices) != asked_for:
+        raise msgspec.ValidationError(f"{len(answer.choices)} choices, {asked_for} were asked for")
+    return msgspec.structs.replace(answer, choices=answer.choices * (request.n // asked_for))
+
+
+def _asked_for(request: ChatRequest) -> int:
+    """Greedy answers are all the same, and vLLM refuses to be asked for several: one stands for all."""
+    return 1 if request.temperature == 0 else request.n
 
 
 def read_log_probabilities(data: bytes, prompts: Sequence[Sequence[int]]) -> tuple[tuple[float, ...], ...]:

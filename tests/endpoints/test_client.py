@@ -53,12 +53,21 @@ async def test_seed_and_schema_are_left_out_when_not_asked_for() -> None:
 async def test_every_choice_comes_back_with_the_tokens_used(virtual_time: MockClock) -> None:
     async with open_fake_server(latency_s=2.0) as server, endpoint_of(server) as endpoint:
         server.script(CHAT, Reply(texts=("one", "two words"), delay_s=2.0))
-        answer = await endpoint.chat(asking("three words here", n=2), fixed("model"))
+        answer = await endpoint.chat(asking("three words here", n=2, temperature=0.8), fixed("model"))
     assert [choice.text for choice in answer.choices] == ["one", "two words"]
     assert {choice.finish_reason for choice in answer.choices} == {"stop"}
     assert (answer.prompt_tokens, answer.completion_tokens) == (3, 3)
     assert (answer.endpoint, answer.version) == ("local", None)
     assert answer.seconds == pytest.approx(2.0, abs=0.5)
+
+
+async def test_several_greedy_choices_are_one_that_stands_for_all() -> None:
+    async with open_fake_server() as server, endpoint_of(server) as endpoint:
+        answer = await endpoint.chat(asking(n=3, temperature=0.0), fixed("model"))
+        (received,) = server.asked(CHAT)
+    assert received.body["n"] == 1
+    assert [choice.text for choice in answer.choices] == ["answer of base"] * 3
+    assert answer.completion_tokens == 3
 
 
 async def test_an_answer_without_text_is_an_empty_text() -> None:

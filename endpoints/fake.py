@@ -1,9 +1,9 @@
 """A fake OpenAI-compatible server with vLLM's additions, on a loopback port, inside the test's own Trio run.
 
-It keeps the rules that matter here as the real one does: an unknown model is 404, several greedy choices are 400, an adapter name is loaded once, a
-paused engine answers nobody, reloaded weights change the answers. It tells what it was asked, and it notices an answer
-that began under one set of weights and ended under another (`torn`). Scripted replies go before the rules. Not covered:
-streaming, authentication, sampling.
+It keeps the rules that matter here as the real one does: an unknown model is 404, several greedy choices are 400, an
+adapter name is loaded once, a paused engine answers nobody, reloaded weights change the answers. It tells what it was
+asked, and it notices an answer that began under one set of weights and ended under another (`torn`). Scripted replies
+go before the rules. Not covered: streaming, authentication, sampling.
 """
 
 import hashlib

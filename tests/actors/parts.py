@@ -328,7 +328,7 @@ class BrittleLedger(MemoryLedger):
 
 
 def scripted_policy(
-    texts: Callable[[int, int], Sequence[str]], current: PolicyVersion | None = None, **more: bool
+    texts: Callable[[int, int], Sequence[str]], current: PolicyVersion | None = None, in_place: bool = False
 ) -> ScriptedPolicy:
     """A policy whose texts depend on the task's number and the version's."""
     return ScriptedPolicy(

@@ -478,7 +478,11 @@ async def _outcome(ledger: BrittleLedger) -> tuple[list[LedgerRecord], list[Batc
         await bench.curator.run()
     except Fault:
         await bench.curator.run()
-    records = [*await ledger.find(Example), *await ledger.find(FilterCount), *await ledger.find(Batch)]
+    records: list[LedgerRecord] = [
+        *await ledger.find(Example),
+        *await ledger.find(FilterCount),
+        *await ledger.find(Batch),
+    ]
     return records, [sent async for sent in bench.out]
 
 

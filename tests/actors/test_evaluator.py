@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from actors.evaluator import Evaluator
 from actors.executor import Executor
@@ -121,7 +120,11 @@ async def test_a_temperature_of_zero_needs_one_answer() -> None:
 async def test_it_tells_how_far_it_is() -> None:
     told: list[tuple[int, int]] = []
     evaluator = make_evaluator(scripted_policy(mixed), MemoryLedger())
-    await evaluate(evaluator, progress=lambda done, of: told.append((done, of)))
+
+    def tell(done: int, of: int) -> None:
+        told.append((done, of))
+
+    await evaluate(evaluator, progress=tell)
     assert told[-1] == (3, 3)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 

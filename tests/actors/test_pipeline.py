@@ -216,7 +216,7 @@ def _make_faulty(chat: object, every: int) -> None:
         calls += 1
         if calls % every == 0:
             raise EndpointBroken("down for a moment")
-        return sound(*arguments)
+        return sound(*arguments)  # pyright: ignore
 
     chat._script = script  # pyright: ignore
 

@@ -176,7 +176,9 @@ async def test_started_again_it_goes_on_with_what_it_had_in_hand(tmp_path: Path)
     assert [type(sent) async for sent in bench.out] == [TrainingReport]
 
 
-async def test_statistics_tell_what_is_trained_and_how_far_it_is(tmp_path: Path) -> None:
+async def test_statistics_tell_what_is_trained_and_how_far_it_is(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
     bench = Bench(tmp_path, takes_s=5.0)
     await bench.ledger.append(*EXAMPLES)
     await bench.into.send(make_batch(7))

@@ -332,7 +332,7 @@ def scripted_policy(
 ) -> ScriptedPolicy:
     """A policy whose texts depend on the task's number and the version's."""
     return ScriptedPolicy(
-        lambda request, version: texts(number_in(request), version), current or base_version(), **more
+        lambda request, version: texts(number_in(request), version), current or base_version(), in_place=in_place
     )
 
 

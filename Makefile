@@ -27,7 +27,7 @@ test: $(READY) ## Run all tests.
 check: $(READY) ## Run all linters: format, lint, types, architecture.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 format: $(READY) ## Format and mend what ruff can mend.

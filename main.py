@@ -7,8 +7,9 @@ itself; 130 interrupted. A run that was paused, interrupted or killed goes on wi
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from actors.failures import fatal, first
 from commands.evaluate import evaluate_command
@@ -18,9 +19,29 @@ from commands.run import run_command
 from protocols.errors import RefineError, RunPaused, UsageError
 
 
+class _Options(argparse.Namespace):
+    """What the command line was given; which fields there are depends on the command."""
+
+    command: "Callable[[_Options], int]"
+    config: Path
+    target: Path
+    run: Path
+    set: list[str]
+    model: str | None
+    name: str | None
+    tasks: str | None
+    version: int | None
+    json: bool
+
+    def overrides(self) -> tuple[str, ...]:
+        """Return the settings' overrides, the short options among them."""
+        named = {"model.name": self.model, "run.name": self.name}
+        return (*self.set, *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments, _Options())
     try:
         return options.command(options)
     except KeyboardInterrupt:
@@ -56,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_run(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="run a configuration, or go on with it",
@@ -65,10 +86,10 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="settings file, for example configs/demo.toml")
     _add_overrides(parser)
-    parser.set_defaults(command=lambda options: run_command(options.config, _overrides(options)))
+    parser.set_defaults(command=_run)
 
 
-def _add_eval(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_eval(commands: Any) -> None:
     parser = commands.add_parser(
         "eval",
         help="have a policy version answer a set of tasks",
@@ -80,14 +101,10 @@ def _add_eval(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument("--version", type=int, metavar="N", help="policy version of a run; default: the current one")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     _add_overrides(parser)
-    parser.set_defaults(
-        command=lambda options: evaluate_command(
-            options.target, _overrides(options), options.tasks, options.version, as_json=options.json
-        )
-    )
+    parser.set_defaults(command=_evaluate)
 
 
-def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="print what a run came to",
@@ -95,17 +112,17 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, for example runs/demo")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(command=lambda options: report_command(options.run, as_json=options.json))
+    parser.set_defaults(command=_report)
 
 
-def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_status(commands: Any) -> None:
     parser = commands.add_parser(
         "status",
         help="print what a run is doing",
         description="Print where each stage of a run is, and what holds it back.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, for example runs/demo")
-    parser.set_defaults(command=lambda options: status_command(options.run))
+    parser.set_defaults(command=_status)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -120,9 +137,20 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="name of the run's folder")
 
 
-def _overrides(options: argparse.Namespace) -> tuple[str, ...]:
-    named = {"model.name": options.model, "run.name": options.name}
-    return (*options.set, *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None))
+def _run(options: _Options) -> int:
+    return run_command(options.config, options.overrides())
+
+
+def _evaluate(options: _Options) -> int:
+    return evaluate_command(options.target, options.overrides(), options.tasks, options.version, as_json=options.json)
+
+
+def _report(options: _Options) -> int:
+    return report_command(options.run, as_json=options.json)
+
+
+def _status(options: _Options) -> int:
+    return status_command(options.run)
 
 
 if __name__ == "__main__":

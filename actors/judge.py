@@ -106,8 +106,8 @@ class Judge:
         if item.incumbent is not None:
             codes[item.incumbent.subject_id] = item.incumbent.code
         opinions = await self._panel.compare(item.task, item.round, pairs, codes, standings)
-        compared = sorted({subject for pair in pairs for subject in (pair.left_id, pair.right_id)})
-        return win_rates(compared, opinions)
+        field = [*wanted, incumbent_id] if incumbent_id is not None else wanted
+        return win_rates(field, opinions)  # who was wanted but met nobody has an even chance, not its E alone
 
     def _scores(self, item: Executed, rates: dict[str, float], weight: float) -> dict[str, Score]:
         return {

@@ -14,7 +14,7 @@ from actors.panel import Panel
 from actors.pipeline import Concurrency, Parts, Pipeline, RoundRule
 from actors.publisher import PublishingRule
 from actors.trainer import TrainingRule
-from commands.serving import Serving, chosen_way
+from commands.serving import Serving, chosen_dtype, chosen_way
 from commands.task_sets import TaskSets
 from evals.evaluation import make_evaluation
 from evals.gate import gate
@@ -231,7 +231,7 @@ def _training(settings: Settings, folder: RunFolder, model: str, tasks: TaskSets
 def _publishing(settings: Settings) -> PublishingRule:
     tolerance = settings.publish.tolerance
     return PublishingRule(
-        canary_tolerance=tolerance if tolerance is not None else CANARY_TOLERANCE[settings.model.dtype],
+        canary_tolerance=tolerance if tolerance is not None else CANARY_TOLERANCE[chosen_dtype(settings)],
         gate_samples=settings.gate.samples,
         gate_temperature=settings.gate.temperature,
         rejections=settings.gate.rejections,

@@ -10,8 +10,6 @@ from pathlib import Path
 import structlog
 import trio
 from rich.console import Console
-from trainer.model_folder import resolve_model
-from trainer.process import TrainerProcess
 
 from actors.failures import fatal
 from actors.pipeline import Pipeline
@@ -29,6 +27,8 @@ from ledger.sqlite import open_ledger
 from protocols.errors import UsageError
 from protocols.settings import Settings, load_settings
 from sandbox.process import ProcessSandbox
+from trainer.model_folder import resolve_model
+from trainer.process import TrainerProcess
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ async def _begin(
 ) -> int:
     start = trio.current_time()
     trainer = TrainerProcess(
-        log=folder.trainer_log, threads=len(this_machine().cores), step_deadline_s=settings.train.step_deadline_s
+        log_path=folder.trainer_log, threads=len(this_machine().cores), step_deadline_s=settings.train.step_deadline_s
     )
     async with open_ledger(folder.ledger) as ledger, trio.open_nursery() as nursery:
         try:

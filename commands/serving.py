@@ -13,7 +13,7 @@ from endpoints.model_size import model_size
 from endpoints.policy import ServedPolicy
 from endpoints.pool import RolePool
 from endpoints.server import ManagedServer, check_port, free_port
-from endpoints.server_plan import ServerWish, Way, choose_device, choose_way, plan_server
+from endpoints.server_plan import Dtype, ServerWish, Way, choose_device, choose_dtype, choose_way, plan_server
 from endpoints.ways import AdapterWay, InPlaceWay
 from protocols.errors import ModelError, SettingsError
 from protocols.records import PolicyVersion
@@ -46,6 +46,12 @@ def chosen_way(settings: Settings) -> Way:
     """Return the way of publishing; `auto` is `in_place` only for a server of our own on a CPU."""
     device = choose_device(settings.server.device, this_machine())
     return choose_way(settings.publish.way, device if is_managed(settings) else "gpu")
+
+
+def chosen_dtype(settings: Settings) -> Dtype:
+    """Return the dtype of serving."""
+    machine = this_machine()
+    return choose_dtype(settings.model.dtype, choose_device(settings.server.device, machine), machine)
 
 
 def check_managed_port(settings: Settings) -> None:
@@ -159,7 +165,7 @@ def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServ
     machine, wish = this_machine(), settings.server
     device = choose_device(wish.device, machine)
     local = Path(model).is_dir()
-    size = model_size(model, settings.model.dtype) if local else None
+    size = model_size(model, chosen_dtype(settings)) if local else None
     if local and size is None:
         raise ModelError(f"model folder {model} holds no weights or no configuration of a decoder-only transformer")
     plan = plan_server(
@@ -167,7 +173,7 @@ def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServ
             model=model,
             local=local,
             served_name=SERVED_NAME,
-            dtype=settings.model.dtype,
+            dtype=chosen_dtype(settings),
             way=chosen_way(settings),
             port=port,
             device=device,

@@ -1,14 +1,18 @@
 """The three sets of tasks of a run, loaded and proven disjoint."""
 
 import msgspec
+import structlog
 
 from actors.executor import Executor
 from actors.references import check_references
 from evals.datasets import load_tasks
-from evals.leakage import check_splits
+from evals.leakage import check_splits, without_overlap
+from protocols.errors import TasksError
 from protocols.ports import Ledger
 from protocols.records import Task
 from protocols.settings import TasksSettings
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class TaskSets(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,12 @@ def load_task_sets(settings: TasksSettings) -> TaskSets:
     train = load_tasks(settings.train, limit=settings.limit)
     gate = load_tasks(settings.gate, limit=settings.limit)
     held_out = load_tasks(settings.held_out, limit=settings.limit) if settings.held_out is not None else ()
+    if settings.overlapping == "drop":
+        train, pairs = without_overlap(train, (*gate, *held_out))
+        for ours, theirs in pairs:
+            log.warning("task_left_out", task=ours, overlaps=theirs)
+        if not train:
+            raise TasksError(f"every task of {settings.train} overlaps a task of the gate or of the held-out set")
     check_splits(train, gate, held_out)
     return TaskSets(train=train, gate=gate, held_out=held_out)
 

@@ -236,7 +236,12 @@ class Ledger(Protocol):
         ...
 
     async def find(
-        self, kind: type[RecordType], *, task_id: str | None = None, round: int | None = None, version: int | None = None
+        self,
+        kind: type[RecordType],
+        *,
+        task_id: str | None = None,
+        round: int | None = None,
+        version: int | None = None,
     ) -> tuple[RecordType, ...]:
         """Return the records of `kind` that have the given fields, in the order in which they were appended."""
         ...

@@ -5,7 +5,7 @@ Defaults are those of method.md's rules. Parts of the program take plain paramet
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -337,11 +337,12 @@ def _lay_over(data: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    section: Any = data
+    section = data
     for part in parts[:-1]:
-        section = section.setdefault(part, {}) if isinstance(section, dict) else None
-    if not isinstance(section, dict):
-        raise SettingsError(f"override {override!r}: {'.'.join(parts[:-1])} is not a section")
+        inner: Any = section.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"override {override!r}: {part} is not a section")
+        section = cast(dict[str, Any], inner)
     section[parts[-1]] = value
 
 
@@ -363,6 +364,6 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
     flat: dict[str, Any] = {}
-    for key, inner in value.items():
+    for key, inner in cast(dict[str, Any], value).items():
         flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
     return flat

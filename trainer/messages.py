@@ -1,4 +1,4 @@
-"""What the orchestrator and the trainer worker say to each other: one JSON object a line, on the worker's stdin and stdout.
+"""What the orchestrator and the trainer worker say to each other: one JSON object a line, on its stdin and stdout.
 
 The worker speaks first (`Hello`). Then each request is answered by any number of `Note` and `Progress` lines and
 exactly one of `Trained`, `Probed` and `Failed`. There is one request at a time.

@@ -4,6 +4,7 @@
 folder is checked; anything else is a hub name and left to the libraries that know hubs.
 """
 
+import functools
 import hashlib
 import re
 import subprocess
@@ -16,7 +17,7 @@ import trio
 
 from protocols.errors import ModelError
 from protocols.settings import EMBEDDED_MODEL
-from trainer.embedded_model import FOLDER_NAME
+from trainer.embedded_package import FOLDER_NAME
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 UNPACKING_S = 1800.0
@@ -45,12 +46,21 @@ async def resolve_model(name: str, cache_folder: Path, progress: Callable[[str],
     Raises:
         ModelError: the model cannot be had, or its folder lacks something; the text names what.
     """
+    cache_folder = Path.cwd() / cache_folder
     if name == EMBEDDED_MODEL:
         return await _unpack([], cache_folder / FOLDER_NAME, progress)
+    found = await trio.to_thread.run_sync(_look, name)
+    if isinstance(found, str):
+        return found
+    return await _unpack(["--gguf", str(found)], cache_folder / _cached_name(found), progress)
+
+
+def _look(name: str) -> Path | str:
+    """Return the GGUF file that `name` means, or else what can be loaded as it is."""
     path = Path(name).expanduser()
-    gguf_path = await trio.to_thread.run_sync(_gguf_of, path)
+    gguf_path = _gguf_of(path)
     if gguf_path is not None:
-        return await _unpack(["--gguf", str(gguf_path)], cache_folder / _cached_name(gguf_path), progress)
+        return gguf_path
     if path.is_dir():
         _check_folder(path)
         return str(path.resolve())
@@ -86,7 +96,6 @@ def _cached_name(gguf_path: Path) -> str:
 
 
 async def _unpack(arguments: list[str], folder: Path, progress: Callable[[str], None]) -> str:
-    folder = folder.absolute()
     command = [sys.executable, "-m", "trainer.embedded_model", *arguments, str(folder)]
     with trio.move_on_after(UNPACKING_S) as deadline:
         await _run(command, progress)
@@ -98,17 +107,16 @@ async def _unpack(arguments: list[str], folder: Path, progress: Callable[[str], 
 async def _run(command: list[str], progress: Callable[[str], None]) -> None:
     """Run `command` to its end, telling its lines; cancelling kills it."""
     async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(
-            lambda task_status: trio.run_process(  # pyright: ignore[reportUnknownLambdaType]
-                command,
-                cwd=PROJECT_FOLDER,
-                stdin=b"",
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                check=False,
-                task_status=task_status,  # pyright: ignore[reportUnknownArgumentType]
-            )
+        run = functools.partial(
+            trio.run_process,
+            command,
+            cwd=PROJECT_FOLDER,
+            stdin=b"",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
         )
+        process: trio.Process = await nursery.start(run)
         errors = bytearray()
         nursery.start_soon(_collect, process.stderr, errors)
         await _tell_lines(process.stdout, progress)

@@ -6,7 +6,7 @@ fresh one; no torch in this process.
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -113,7 +113,7 @@ class TrainerProcess:
 @asynccontextmanager
 async def open_trainer(
     *, log_path: Path, threads: int, step_deadline_s: float, command: Sequence[str] = WORKER_COMMAND
-) -> AsyncIterator[TrainerProcess]:
+) -> AsyncGenerator[TrainerProcess]:
     """Yield a trainer; its worker is gone when the block is left. Arguments as for `TrainerProcess`."""
     trainer = TrainerProcess(log_path=log_path, threads=threads, step_deadline_s=step_deadline_s, command=command)
     try:

@@ -32,13 +32,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return gradient * outputs[0], None, None
 
 
-def _chunk(
-    hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _chunk(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the summed loss of some tokens, and its gradient with respect to their hidden states."""
     weight = head.weight.detach()
-    bias = None if head.bias is None else head.bias.detach()
-    logits = torch.nn.functional.linear(hidden.to(weight.dtype), weight, bias).float()
+    logits = torch.nn.functional.linear(hidden.to(weight.dtype), weight, head.bias).float()
     logits -= logits.amax(dim=-1, keepdim=True)
     rows = torch.arange(len(targets), device=targets.device)
     at_target = logits[rows, targets].clone()

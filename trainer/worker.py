@@ -24,8 +24,8 @@ from trainer.messages import (
     FailureKind,
     Hello,
     Note,
-    ProbeRequest,
     Probed,
+    ProbeRequest,
     Progress,
     Request,
     Trained,
@@ -115,7 +115,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a module's property
     Worker(answers).serve(sys.stdin.buffer)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240  (looking at a folder between two jobs holds nobody up)
 """What every `AdapterTrainer` promises; each check takes a trainer, a model folder and an empty folder."""
 
 from collections.abc import Awaitable, Callable
@@ -87,7 +88,9 @@ async def examples_without_loss_are_dropped_and_counted(trainer: AdapterTrainer,
     assert (report.examples, report.dropped) == (12, 1)
 
 
-async def a_job_with_nothing_to_learn_fails_and_leaves_nothing(trainer: AdapterTrainer, model: Path, folder: Path) -> None:
+async def a_job_with_nothing_to_learn_fails_and_leaves_nothing(
+    trainer: AdapterTrainer, model: Path, folder: Path
+) -> None:
     with pytest.raises(TrainingError, match="none of 12 examples"):
         await trainer.train(tiny.job(model, folder, max_tokens=1), ignore)
     assert list(folder.iterdir()) == []

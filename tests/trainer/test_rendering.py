@@ -6,7 +6,7 @@ import pytest
 
 from protocols.records import Message
 from tests.trainer import tiny
-from trainer.rendering import RenderingError, Rendered, render, render_all
+from trainer.rendering import Rendered, RenderingError, render, render_all
 
 
 def learnt_text(words: Any, rendered: Rendered) -> str:

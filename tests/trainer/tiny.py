@@ -21,7 +21,8 @@ QWEN = (
 )
 LLAMA3 = (
     "{{- '<|begin_of_text|>' }}{%- for message in messages %}"
-    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}"
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+    "{{- message['content'] | trim + '<|eot_id|>' }}"
     "{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
 LAST_TURN_DIFFERS = (
@@ -105,7 +106,8 @@ def job(model: Path | str, output_folder: Path | str, **changes: Any) -> Trainin
         "round": 1,
         "version": 1,
         "examples": tuple(
-            (critique_example if n % 3 == 0 else answer_example)(n, "return " + "1 + " * (n % 4) + "1") for n in range(12)
+            (critique_example if n % 3 == 0 else answer_example)(n, "return " + "1 + " * (n % 4) + "1")
+            for n in range(12)
         ),
         "model": str(model),
         "start_adapter": None,

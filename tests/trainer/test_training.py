@@ -1,0 +1,217 @@
+"""The loop learns, is exact, repeats itself, and fails rather than write nonsense."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from protocols.errors import ModelError
+from protocols.ports import TrainingProgress
+from tests.trainer import tiny
+from trainer.base_model import BaseModel, load_base_model
+from trainer.job import run_job
+from trainer.low_rank import attached
+from trainer.rendering import render_all
+from trainer.selected_loss import CHUNK_TOKENS, summed_loss
+from trainer.training import LossError, batch_loss, fit, make_micro_batch
+
+CPU = torch.device("cpu")
+
+
+def ignore(_: Any) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def base(tiny_model: Path) -> BaseModel:
+    return load_base_model(str(tiny_model), CPU, torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def naive_loss(base: BaseModel, model: Any, examples: Any) -> torch.Tensor:
+    """Return the summed loss the slow way: one example at a time, all logits, library cross-entropy."""
+    total = torch.zeros(())
+    for one in examples:
+        labels = [id if learnt else -100 for id, learnt in zip(one.ids, one.learnt, strict=True)]
+        logits = model(input_ids=torch.tensor([one.ids])).logits[0, :-1]
+        total = total + torch.nn.functional.cross_entropy(
+            logits.float(), torch.tensor(labels[1:]), ignore_index=-100, reduction="sum"
+        )
+    return total
+
+
+def test_the_loss_decreases(base: BaseModel, tmp_path: Path) -> None:
+    report = run_job(base, tiny.job("", tmp_path, epochs=6), ignore, ignore)
+    assert sum(report.losses[-3:]) / 3 < 0.8 * report.losses[0]
+
+
+def test_selected_loss_and_gradients_equal_those_of_all_logits(base: BaseModel, tmp_path: Path) -> None:
+    job = tiny.job("", tmp_path)
+    examples = render_all(base.tokenizer, job.examples, job.max_tokens).rendered
+    with attached(base, job) as model:
+        adapters = [one for one in model.parameters() if one.requires_grad]
+        with torch.no_grad():
+            for one in adapters:
+                one.normal_(std=0.1)
+        ours = batch_loss(base, make_micro_batch(examples, CPU))
+        ours_gradients = torch.autograd.grad(ours, adapters)
+        theirs = naive_loss(base, model, examples)
+        theirs_gradients = torch.autograd.grad(theirs, adapters)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-3)
+    for mine, other in zip(ours_gradients, theirs_gradients, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-3)
+
+
+def test_chunks_of_the_loss_add_up() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(2 * CHUNK_TOKENS + 3, 8, requires_grad=True)
+    head = torch.nn.Linear(8, 11).requires_grad_(False)
+    targets = torch.randint(11, (len(hidden),))
+    expected = torch.nn.functional.cross_entropy(head(hidden), targets, reduction="sum")
+    ours = summed_loss(hidden, head, targets)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(torch.autograd.grad(ours, hidden), torch.autograd.grad(expected, hidden))
+
+
+def test_the_split_into_micro_batches_changes_nothing_but_speed(base: BaseModel, tmp_path: Path) -> None:
+    whole = run_job(base, tiny.job("", tmp_path / "a", micro_batch_tokens=4096), ignore, ignore)
+    split = run_job(base, tiny.job("", tmp_path / "b", micro_batch_tokens=1), ignore, ignore)
+    assert whole.losses == pytest.approx(split.losses, rel=1e-3)
+
+
+def test_tokens_are_counted_without_padding(base: BaseModel, tmp_path: Path) -> None:
+    job = tiny.job("", tmp_path, epochs=3)
+    examples = render_all(base.tokenizer, job.examples, job.max_tokens).rendered
+    report = run_job(base, job, ignore, ignore)
+    assert report.tokens == 3 * sum(len(one.ids) - 1 for one in examples)
+    assert report.loss_tokens == 3 * sum(sum(one.learnt) for one in examples)
+
+
+def test_a_loss_that_is_not_finite_fails_and_leaves_nothing(base: BaseModel, tmp_path: Path) -> None:
+    with pytest.raises(LossError, match="lower learning rate"):
+        run_job(base, tiny.job("", tmp_path, learning_rate=float("inf")), ignore, ignore)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_in_mid_job_leaves_no_folder_and_an_unchanged_base(base: BaseModel, tmp_path: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
+
+    def break_off(progress: TrainingProgress) -> None:
+        if progress.step == 2:
+            raise RuntimeError("broken off")
+
+    with pytest.raises(RuntimeError, match="broken off"):
+        run_job(base, tiny.job("", tmp_path), break_off, ignore)
+    assert list(tmp_path.iterdir()) == []
+    after = base.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_failure_while_writing_leaves_no_folder(base: BaseModel, tmp_path: Path) -> None:
+    def full_disk(text: str) -> None:
+        if "merged" in text:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run_job(base, tiny.job("", tmp_path), ignore, full_disk)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_adapter_loads_in_plain_peft_and_equals_the_merged_weights(
+    base: BaseModel, tiny_model: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    report = run_job(base, tiny.job("", tmp_path), ignore, ignore)
+    plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    untrained = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(plain, report.adapter).eval()
+    merged = AutoModelForCausalLM.from_pretrained(report.merged, dtype=torch.float32).eval()
+    ids = torch.tensor([report.probes[0].token_ids])
+    with torch.inference_mode():
+        by_adapter, by_merged = adapted(input_ids=ids).logits, merged(input_ids=ids).logits
+        by_base = untrained(input_ids=ids).logits
+    difference = (by_adapter - by_merged).abs().mean()
+    assert difference < 0.03
+    assert (by_base - by_merged).abs().mean() > 5 * difference
+
+
+def test_probes_are_the_numbers_of_the_merged_folder(base: BaseModel, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    report = run_job(base, tiny.job("", tmp_path), ignore, ignore)
+    merged = AutoModelForCausalLM.from_pretrained(report.merged, dtype=torch.float32)
+    ids = torch.tensor([report.probes[0].token_ids])
+    with torch.inference_mode():
+        logits = merged(input_ids=ids).logits[0, :-1].log_softmax(-1)
+    expected = logits.gather(1, ids[0, 1:, None]).squeeze(1)
+    torch.testing.assert_close(torch.tensor(report.probes[0].log_probabilities), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_merged_folder_is_a_whole_model_in_bfloat16(base: BaseModel, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer
+
+    report = run_job(base, tiny.job("", tmp_path), ignore, ignore)
+    folder = Path(str(report.merged))
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+    weights = load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    assert "lm_head.weight" not in weights, "tied weights are written once"
+    assert AutoTokenizer.from_pretrained(folder).chat_template == base.tokenizer.chat_template
+
+
+def test_continue_mode_goes_on_from_an_adapter(base: BaseModel, tmp_path: Path) -> None:
+    first = run_job(base, tiny.job("", tmp_path, epochs=6), ignore, ignore)
+    changes = {"version": 2, "start_adapter": first.adapter, "learning_rate": 1e-4}
+    second = run_job(base, tiny.job("", tmp_path, **changes), ignore, ignore)
+    assert second.losses[0] < 0.8 * first.losses[0]
+
+
+def test_dropout_is_repeatable(base: BaseModel, tmp_path: Path) -> None:
+    reports = [run_job(base, tiny.job("", tmp_path / name, dropout=0.2), ignore, ignore) for name in "ab"]
+    without = run_job(base, tiny.job("", tmp_path / "c"), ignore, ignore)
+    assert reports[0].content_hash == reports[1].content_hash != without.content_hash
+
+
+def test_bfloat16_computes_with_float32_adapters(tiny_model: Path, tmp_path: Path) -> None:
+    base = load_base_model(str(tiny_model), CPU, torch.bfloat16)
+    job = tiny.job("", tmp_path)
+    examples = render_all(base.tokenizer, job.examples, job.max_tokens).rendered
+    with attached(base, job) as model:
+        adapters = [one for one in model.parameters() if one.requires_grad]
+        assert {one.dtype for one in adapters} == {torch.float32}
+        outcome = fit(base, adapters, examples, job, ignore)
+    assert outcome.losses[-1] < outcome.losses[0]
+
+
+def test_a_model_that_changes_its_logits_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import LlamaForCausalLM
+
+    forward = LlamaForCausalLM.forward
+
+    def scaled(self: Any, *arguments: Any, **named: Any) -> Any:
+        result = forward(self, *arguments, **named)
+        result.logits = 30.0 * torch.tanh(result.logits / 30.0) * 0.5
+        return result
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", scaled)
+    with pytest.raises(ModelError, match="after the projection"):
+        load_base_model(str(tiny_model), CPU, torch.float32)
+
+
+def test_a_folder_that_holds_no_model_is_a_model_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_base_model(str(tmp_path), CPU, torch.float32)

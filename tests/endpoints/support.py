@@ -30,7 +30,8 @@ def endpoint_of(server: FakeServer, name: str = "local", **fields: Any) -> Endpo
 async def judge_on(*servers: FakeServer, **fields: Any) -> AsyncGenerator[RolePool]:
     endpoints = [endpoint_of(server, f"judge-{i}", **fields) for i, server in enumerate(servers)]
     try:
-        yield RolePool("judge", [Seat(endpoint, fixed("model")) for endpoint in endpoints], random=Random(0))
+        with trio.fail_after(SECONDS):
+            yield RolePool("judge", [Seat(endpoint, fixed("model")) for endpoint in endpoints], random=Random(0))
     finally:
         for endpoint in endpoints:
             with trio.CancelScope(shield=True):

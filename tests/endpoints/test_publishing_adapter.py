@@ -13,7 +13,7 @@ from endpoints.policy import ServedPolicy
 from endpoints.ways import AdapterWay
 from protocols.errors import EndpointRefused, PublishError
 from protocols.ports import ChatAnswer
-from tests.endpoints.support import asking, endpoint_of, version
+from tests.endpoints.support import SECONDS, asking, endpoint_of, version
 
 LOAD = "/v1/load_lora_adapter"
 UNLOAD = "/v1/unload_lora_adapter"
@@ -25,7 +25,8 @@ async def policy_on(*servers: FakeServer, current: int = 0, **fields: float) -> 
     endpoints = [endpoint_of(server, f"replica-{i}") for i, server in enumerate(servers)]
     replicas = [(endpoint, AdapterWay("model")) for endpoint in endpoints]
     try:
-        yield ServedPolicy(version(current), replicas, random=Random(0), **fields)
+        with trio.fail_after(SECONDS):
+            yield ServedPolicy(version(current), replicas, random=Random(0), **fields)
     finally:
         with trio.CancelScope(shield=True):
             for endpoint in endpoints:

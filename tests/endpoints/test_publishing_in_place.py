@@ -25,7 +25,8 @@ async def policy_on(*servers: FakeServer, current: int = 0, drain_s: float = 20.
     endpoints = [endpoint_of(server, f"replica-{i}") for i, server in enumerate(servers)]
     way = InPlaceWay("model", base_weights="models/base", drain_s=drain_s)
     try:
-        yield ServedPolicy(version(current), [(endpoint, way) for endpoint in endpoints], random=Random(0))
+        with trio.fail_after(SECONDS):
+            yield ServedPolicy(version(current), [(endpoint, way) for endpoint in endpoints], random=Random(0))
     finally:
         with trio.CancelScope(shield=True):
             for endpoint in endpoints:

@@ -289,6 +289,8 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     weight_decay: float
     max_gradient_norm: float
     seed: int
+    layers: int | None = None
+    """How many of the last layers get an adapter; None: all. Fewer are faster: nothing is sent back below them."""
 
 
 class AdapterTrainer(Protocol):

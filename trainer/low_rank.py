@@ -2,8 +2,8 @@
 # (PEFT carries no complete types)
 """Low-rank adapters on a base model: put on for one job, taken off after it.
 
-Invariants: adapters are float32 and sit on every linear layer but the projection; the base weights under them are the
-very same tensors before and after.
+Invariants: adapters are float32 and sit on every linear layer but the projection (of all layers, or of the last ones);
+the base weights under them are the very same tensors before and after.
 """
 
 from collections.abc import Generator
@@ -66,9 +66,25 @@ def _fresh(base: BaseModel, job: TrainingJob) -> Any:
         r=job.rank,
         lora_alpha=job.alpha,  # type: ignore[arg-type]  # PEFT takes any number
         lora_dropout=job.dropout,
-        target_modules="all-linear",
+        target_modules=_linear_names(base),
+        layers_to_transform=_last_layers(base, job.layers),
     )
     return get_peft_model(base.model, config)
+
+
+def _linear_names(base: BaseModel) -> list[str]:
+    """Return the last part of the name of every linear layer but the projection."""
+    linear = (
+        name
+        for name, layer in base.model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and layer is not base.head
+    )
+    return sorted({name.rpartition(".")[2] for name in linear})
+
+
+def _last_layers(base: BaseModel, layers: int | None) -> list[int] | None:
+    total: int = base.model.config.num_hidden_layers
+    return None if layers is None else list(range(max(0, total - layers), total))
 
 
 def _continued(base: BaseModel, job: TrainingJob) -> Any:

@@ -180,6 +180,17 @@ def test_continue_mode_goes_on_from_an_adapter(base: BaseModel, tmp_path: Path) 
     assert second.losses[0] < 0.8 * first.losses[0]
 
 
+def test_the_last_layers_alone_can_be_trained(base: BaseModel, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    everywhere = run_job(base, tiny.job("", tmp_path), ignore, ignore)
+    last = run_job(base, tiny.job("", tmp_path, layers=1), ignore, ignore)
+    names = load_file(Path(last.adapter, "adapter_model.safetensors")).keys()
+    assert {name.split(".layers.")[1][0] for name in names} == {"1"}
+    assert 2 * len(names) == len(load_file(Path(everywhere.adapter, "adapter_model.safetensors")))
+    assert last.losses[-1] < last.losses[0]
+
+
 def test_dropout_is_repeatable(base: BaseModel, tmp_path: Path) -> None:
     reports = [run_job(base, tiny.job("", tmp_path / name, dropout=0.2), ignore, ignore) for name in "ab"]
     without = run_job(base, tiny.job("", tmp_path / "c"), ignore, ignore)

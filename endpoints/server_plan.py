@@ -1,6 +1,6 @@
 """How a managed vLLM server is started: command line and environment, from machine, model and settings. Pure.
 
-Tuned for what was measured (docs/decisions, benchmarks/serve.py): every core computes and is bound, tcmalloc and
+Tuned for what was measured (`benchmarks/serve.py`): every core computes and is bound, tcmalloc and
 Intel's OpenMP are preloaded where they are installed, the key-value cache has a size instead of nine tenths of the
 memory. `tuned=False` leaves all that to vLLM.
 """

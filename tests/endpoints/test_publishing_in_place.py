@@ -220,3 +220,10 @@ async def test_under_load_no_answer_ever_mixes_two_versions(virtual_time: MockCl
     for answer in answers:
         assert answer.version is not None
         assert answer.choices[0].text in (f"answer of {names[answer.version]}", "answer of base")
+
+
+async def test_weights_that_were_overwritten_are_no_longer_there() -> None:
+    async with open_fake_server() as server, policy_on(server) as policy:
+        await policy.stage(version(1))
+        with pytest.raises(EndpointRefused, match="base"):
+            await policy.chat(asking(), staged=version(0))

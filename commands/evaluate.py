@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import trio
 from rich.console import Console
-from trainer.model_folder import resolve_model
 
 from commands.assembly import evaluator_of, executor_of
 from commands.exit_code import DONE
@@ -24,6 +23,7 @@ from protocols.identity import derive
 from protocols.records import Evaluation, PolicyVersion
 from protocols.settings import Settings, load_settings, parse_settings
 from sandbox.process import ProcessSandbox
+from trainer.model_folder import resolve_model
 
 BASE = PolicyVersion(
     id=derive("policy_version", 0),
@@ -104,9 +104,14 @@ async def _evaluate(settings: Settings, version: PolicyVersion, source: str, con
     await sandbox.check()
     model = await resolve_model(settings.model.name, CACHE, partial(console.print, highlight=False, markup=False))
     ledger = MemoryLedger()
+
+    async def prepare() -> PolicyVersion:
+        await trio.lowlevel.checkpoint()
+        return version
+
     with tempfile.TemporaryDirectory(prefix="eval-") as logs:
         async with trio.open_nursery() as nursery:
-            serving = await open_serving(settings, model, version, Path(logs) / "vllm.log", nursery)
+            serving = await open_serving(settings, model, prepare, Path(logs) / "vllm.log", nursery)
             try:
                 evaluator = evaluator_of(settings, serving.policy, executor_of(settings, sandbox, ledger), ledger)
                 evaluation = await evaluator.evaluate(

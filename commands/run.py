@@ -25,6 +25,7 @@ from endpoints.machine import this_machine
 from ledger.run_folder import RunFolder
 from ledger.sqlite import open_ledger
 from protocols.errors import UsageError
+from protocols.records import PolicyVersion
 from protocols.settings import Settings, load_settings
 from sandbox.process import ProcessSandbox
 from trainer.model_folder import resolve_model
@@ -82,12 +83,17 @@ async def _begin(
     async with open_ledger(folder.ledger) as ledger, trio.open_nursery() as nursery:
         try:
             executor = executor_of(settings, sandbox, ledger)
-            tasks = await run_references(tasks, settings.tasks, ledger, executor)
-            current = await current_version(ledger, model, probe_texts(settings, tasks.gate), trainer)
-            serving = await open_serving(settings, model, current, folder.server_log, nursery)
-            pipeline = await build_pipeline(settings, folder, model, tasks, ledger, executor, trainer, serving)
+            usable: list[TaskSets] = []
+
+            async def prepare() -> PolicyVersion:
+                usable.append(await run_references(tasks, settings.tasks, ledger, executor))
+                return await current_version(ledger, model, probe_texts(settings, usable[0].gate), trainer)
+
+            serving = await open_serving(settings, model, prepare, folder.server_log, nursery)
+            pipeline = await build_pipeline(settings, folder, model, usable[0], ledger, executor, trainer, serving)
             begun.set()
-            log.info("run_began", run=settings.run.name, tasks=len(tasks.train), version=current.number)
+            version = serving.policy.current.number
+            log.info("run_began", run=settings.run.name, tasks=len(usable[0].train), version=version)
             await _drive(settings, folder, pipeline, serving, console, start)
             with trio.CancelScope(shield=True), trio.move_on_after(CLOSING_S):
                 await serving.aclose()

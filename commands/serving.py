@@ -1,5 +1,6 @@
 """Everything that answers, built from the settings: the managed server or external ones, the policy, judges, critic."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 
@@ -65,9 +66,20 @@ def check_managed_port(settings: Settings) -> None:
 
 
 async def open_serving(
-    settings: Settings, model: str, current: PolicyVersion, server_log: Path, nursery: trio.Nursery
+    settings: Settings,
+    model: str,
+    prepare: Callable[[], Awaitable[PolicyVersion]],
+    server_log: Path,
+    nursery: trio.Nursery,
 ) -> Serving:
-    """Start or reach every endpoint, with `current` served; the managed server lives in `nursery`.
+    """Start or reach every endpoint, and serve the version that `prepare` returns.
+
+    Args:
+        settings: of the run.
+        model: folder or hub name of the base model.
+        prepare: done while the server starts, which takes as long.
+        server_log: where the managed server's output goes.
+        nursery: where the managed server lives.
 
     Raises:
         UsageError: an endpoint is unreachable or lacks its key, the port is taken, the model does not fit.
@@ -76,19 +88,29 @@ async def open_serving(
     """
     random = Random(settings.run.seed)
     port = settings.server.port or free_port()
-    endpoints = {wish.name: _endpoint(wish, port) for wish in settings.endpoints}
+    on_cpu = choose_device(settings.server.device, this_machine()) == "cpu"
+    endpoints = {wish.name: _endpoint(wish, port, on_cpu) for wish in settings.endpoints}
     try:
         names = {wish.name: await _model_name(wish, endpoints[wish.name]) for wish in settings.endpoints}
-        policy = _policy(settings, model, current, endpoints, names, random)
-        if is_managed(settings):
-            managed = next(endpoints[wish.name] for wish in settings.endpoints if wish.url == MANAGED)
-            server = _server(settings, model, port, server_log)
+        managed = next((endpoints[wish.name] for wish in settings.endpoints if wish.url == MANAGED), None)
+        served: list[ServedPolicy] = []
 
-            async def restore() -> None:
+        async def restore() -> None:
+            for policy in served:
                 await policy.restore(managed)
 
-            await nursery.start(server.serve, managed, restore)
-        if current.number > 0:
+        prepared: list[PolicyVersion] = []
+
+        async def prepare_version() -> None:
+            prepared.append(await prepare())
+
+        async with trio.open_nursery() as starting:
+            starting.start_soon(prepare_version)
+            if managed is not None:
+                await nursery.start(_server(settings, model, port, server_log).serve, managed, restore)
+        policy = _policy(settings, model, prepared[0], endpoints, names, random)
+        served.append(policy)
+        if policy.current.number > 0:
             await policy.restore()
     except BaseException:
         with trio.CancelScope(shield=True):
@@ -111,7 +133,7 @@ async def open_serving(
     )
 
 
-def _endpoint(wish: EndpointSettings, port: int) -> Endpoint:
+def _endpoint(wish: EndpointSettings, port: int, on_cpu: bool) -> Endpoint:
     return Endpoint(
         name=wish.name,
         url=f"http://127.0.0.1:{port}/v1" if wish.url == MANAGED else wish.url,
@@ -120,6 +142,7 @@ def _endpoint(wish: EndpointSettings, port: int) -> Endpoint:
         timeout_s=wish.timeout_s,
         connect_timeout_s=wish.connect_timeout_s,
         tries=wish.tries,
+        sends_seeds=wish.url != MANAGED or not on_cpu,
     )
 
 
@@ -184,7 +207,7 @@ def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServ
             cache_bytes=wish.kv_cache_bytes,
             gpu_memory_share=wish.gpu_memory_share,
             tuned=wish.tuned,
-            arguments=wish.arguments,
+            arguments=("--seed", str(settings.run.seed), *wish.arguments),
         ),
         machine,
         size,

@@ -78,6 +78,8 @@ class Endpoint:
         timeout_s: for one whole answer.
         connect_timeout_s: for one connection.
         tries: of one request, at most.
+        sends_seeds: whether a request's seed goes out with it. vLLM 0.32 on a CPU ends at a seeded request whose
+            prompt is computed in parts (a CPU generator has no offset to set back).
         admission: what lets tries out; None lets all.
 
     Raises:
@@ -94,6 +96,7 @@ class Endpoint:
         timeout_s: float = 300.0,
         connect_timeout_s: float = 10.0,
         tries: int = 4,
+        sends_seeds: bool = True,
         admission: Admission | None = None,
     ) -> None:
         self.name = name
@@ -101,6 +104,7 @@ class Endpoint:
         self.tries = tries
         self.gate = Gate(connections)
         self._timeout_s = timeout_s
+        self._sends_seeds = sends_seeds
         self._admission = admission or Unlimited()
         self._connections = Connections(
             url,
@@ -135,6 +139,9 @@ class Endpoint:
         Raises:
             EndpointError: it was not answered.
         """
+
+        if not self._sends_seeds:
+            request = msgspec.structs.replace(request, seed=None)
 
         async def attempt(target: Target, permit: Permit) -> ChatAnswer:
             began = trio.current_time()

@@ -6,6 +6,7 @@ Looked at once, before the start; the decisions themselves are in `server_plan`,
 import os
 import platform
 import sys
+import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +20,14 @@ _LIBRARY_FOLDERS = (
     "/usr/lib",
     "/usr/local/lib",
 )
-_ALLOCATORS = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4", "libtcmalloc_minimal.so", "libtcmalloc.so")
+_ALLOCATORS = (
+    "libtcmalloc_minimal.so.4",
+    "libtcmalloc.so.4",
+    "libtcmalloc_minimal.so",
+    "libtcmalloc.so",
+    "libmimalloc.so",
+)
+"""The first that is there. Debian has tcmalloc; mimalloc comes with this project's locked packages."""
 _OPENMP = ("libiomp5.so",)
 _BFLOAT16_FLAGS = {"avx512f", "amx_bf16", "bf16"}
 """AVX-512 without its bfloat16 instructions is enough for oneDNN's kernels; `bf16` is what ARM calls its own."""
@@ -42,7 +50,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Whether matrices are multiplied in bfloat16 by fast kernels here. Without them it is the slow way: on a processor
     with AVX2 alone, products of 32 rows take 4 to 5 times as long as in float32."""
     allocator: str | None
-    """Path of tcmalloc; None when it is not installed."""
+    """Path of a faster allocator than the C library's; None when none is installed."""
     openmp: str | None
     """Path of Intel's OpenMP; None when it is not installed."""
     python: str
@@ -52,6 +60,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 def this_machine() -> Machine:
     """Return what is there now."""
     environment_lib = str(Path(sys.prefix) / "lib")
+    packaged_lib = str(Path(sysconfig.get_path("purelib")) / "cmeel.prefix" / "lib")
     flags = _cpu_flags()
     return Machine(
         cores=_cores(),
@@ -59,7 +68,7 @@ def this_machine() -> Machine:
         architecture=platform.machine(),
         gpu=any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/kfd")),
         bfloat16=not flags or bool(flags & _BFLOAT16_FLAGS),
-        allocator=_find(_ALLOCATORS, (environment_lib, *_LIBRARY_FOLDERS)),
+        allocator=_find(_ALLOCATORS, (environment_lib, *_LIBRARY_FOLDERS, packaged_lib)),
         openmp=_find(_OPENMP, (environment_lib, *_LIBRARY_FOLDERS)),
         python=sys.executable,
     )

@@ -86,7 +86,7 @@ def judge_schema() -> Mapping[str, Any]:
     names = [*PERSPECTIVES, "verdict"]
     return {
         "type": "object",
-        "properties": {name: choice for name in names},
+        "properties": dict.fromkeys(names, choice),
         "required": names,
         "additionalProperties": False,
     }

@@ -1,3 +1,6 @@
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from hypothesis import given
@@ -26,9 +29,17 @@ class Visitors:
         await self.leave.wait()
 
 
+@asynccontextmanager
+async def in_time() -> AsyncGenerator[trio.Nursery]:
+    """A nursery whose tasks have hung when they take seconds."""
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            yield nursery
+
+
 async def test_no_more_than_its_capacity_are_inside() -> None:
     visitors = Visitors(Gate(3))
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         for _ in range(5):
             nursery.start_soon(visitors.visit)
         await wait_all_tasks_blocked()
@@ -42,7 +53,7 @@ async def test_a_hold_keeps_requests_outside_until_it_is_released() -> None:
     visitors = Visitors(Gate(3))
     visitors.leave.set()
     visitors.gate.hold("mine")
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         nursery.start_soon(visitors.visit)
         await wait_all_tasks_blocked()
         assert visitors.went_in == 0
@@ -55,7 +66,7 @@ async def test_two_holds_must_both_be_released() -> None:
     visitors.leave.set()
     visitors.gate.hold("server")
     visitors.gate.hold("publishing")
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         nursery.start_soon(visitors.visit)
         visitors.gate.release("publishing")
         await wait_all_tasks_blocked()
@@ -78,7 +89,7 @@ async def test_staged_requests_pass_only_holds_that_let_them() -> None:
 async def test_a_full_house_of_waiting_requests_does_not_keep_a_staged_one_out() -> None:
     visitors = Visitors(Gate(1))
     visitors.gate.hold("publishing", staged_pass=True)
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         for _ in range(5):
             nursery.start_soon(visitors.visit)
         await wait_all_tasks_blocked()
@@ -91,7 +102,7 @@ async def test_a_full_house_of_waiting_requests_does_not_keep_a_staged_one_out()
 
 async def test_a_hold_that_comes_while_a_request_waits_for_a_slot_counts() -> None:
     visitors = Visitors(Gate(1))
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         nursery.start_soon(visitors.visit)
         await wait_all_tasks_blocked()
         nursery.start_soon(visitors.visit)
@@ -113,7 +124,7 @@ async def test_drained_waits_for_the_last_ordinary_request() -> None:
             assert visitors.gate.inside == 1
             visitors.leave.set()
 
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         nursery.start_soon(visitors.visit)
         await wait_all_tasks_blocked()
         nursery.start_soon(leave)
@@ -124,7 +135,7 @@ async def test_drained_waits_for_the_last_ordinary_request() -> None:
 
 async def test_drained_does_not_wait_for_staged_requests_unless_asked() -> None:
     visitors = Visitors(Gate(3))
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         nursery.start_soon(visitors.visit, True)
         await wait_all_tasks_blocked()
         with trio.fail_after(1):
@@ -137,7 +148,7 @@ async def test_drained_does_not_wait_for_staged_requests_unless_asked() -> None:
 
 async def test_an_interrupted_request_is_asked_again_by_itself() -> None:
     visitors = Visitors(Gate(3))
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         nursery.start_soon(visitors.visit)
         await wait_all_tasks_blocked()
         visitors.gate.hold("mine")
@@ -157,7 +168,7 @@ async def test_a_failed_gate_turns_away_who_waits_and_who_comes() -> None:
         with pytest.raises(EndpointUnreachable, match="gone for good"):
             await gate.run(trio.lowlevel.checkpoint)
 
-    async with trio.open_nursery() as nursery:
+    async with in_time() as nursery:
         nursery.start_soon(turned_away)
         await wait_all_tasks_blocked()
         gate.fail("server", "gone for good")

@@ -154,6 +154,30 @@ async def test_requests_wait_while_the_server_is_down(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_requests_wait_for_the_first_start_too(tmp_path: Path) -> None:
+    async with staged(tmp_path, "sick") as stage, trio.open_nursery() as nursery:
+        nursery.start_soon(stage.start, nursery)
+        await wait_all_tasks_blocked()
+        assert stage.endpoint.gate.held
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_request_in_flight_when_the_server_dies_is_asked_again(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage, trio.open_nursery() as nursery:
+        await stage.start(nursery)
+        lives: list[int] = []
+
+        async def attempt() -> None:
+            lives.append(stage.server.starts)
+            if stage.server.starts == 1:
+                stage.kill_program()
+                await trio.sleep_forever()
+
+        await stage.endpoint.gate.run(attempt)
+        assert lives == [1, 2]
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_version_that_cannot_be_restored_costs_another_start(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage, trio.open_nursery() as nursery:
         await stage.start(nursery)

@@ -139,7 +139,6 @@ class Endpoint:
         Raises:
             EndpointError: it was not answered.
         """
-
         if not self._sends_seeds:
             request = msgspec.structs.replace(request, seed=None)
 

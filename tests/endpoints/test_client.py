@@ -50,6 +50,13 @@ async def test_seed_and_schema_are_left_out_when_not_asked_for() -> None:
     assert {"seed", "response_format"} & received.body.keys() == set()
 
 
+async def test_an_endpoint_that_takes_no_seeds_gets_none() -> None:
+    async with open_fake_server() as server, endpoint_of(server, sends_seeds=False) as endpoint:
+        await endpoint.chat(asking(seed=7), fixed("model"))
+        (received,) = server.asked(CHAT)
+    assert "seed" not in received.body
+
+
 async def test_every_choice_comes_back_with_the_tokens_used(virtual_time: MockClock) -> None:
     async with open_fake_server(latency_s=2.0) as server, endpoint_of(server) as endpoint:
         server.script(CHAT, Reply(texts=("one", "two words"), delay_s=2.0))

@@ -193,6 +193,13 @@ async def test_check_of_an_address_where_nobody_listens_names_it() -> None:
             await endpoint.check()
 
 
+async def test_check_does_not_wait_for_as_long_as_an_answer_may_take(virtual_time: MockClock) -> None:
+    async with open_fake_server() as server, endpoint_of(server, timeout_s=1000.0) as endpoint:
+        server.script("/v1/models", Reply(hang=True))
+        with trio.fail_after(20.0), pytest.raises(EndpointUnreachable):
+            await endpoint.check(timeout_s=10.0)
+
+
 async def test_a_control_call_is_not_kept_waiting_by_a_full_house(virtual_time: MockClock) -> None:
     async with (
         open_fake_server(latency_s=50.0) as server,

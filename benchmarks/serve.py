@@ -1,11 +1,13 @@
 """`serve`: the managed vLLM server against vLLM's own defaults: same machine, model, prompts and lengths.
 
-Four servers, each alone on the machine, started in turn and then in the opposite turn (a start takes most of a minute,
-so the runs of one start are measured together): vLLM's defaults, with and without LoRA, and the managed server's two
-ways of publishing. Each start is warmed up, then asked for the same 32 concurrent answers of exactly 128 tokens,
-three times. What is published is noise of a real adapter's shape: speed does not depend on what it says.
+Four servers: vLLM's defaults, with and without LoRA, and the managed server's two ways of publishing. A start takes
+minutes, so each is started once, and all stay up: an idle server takes memory, but no processor time. Then they are
+asked in turn, five rounds, for the same 32 concurrent completions of exactly 32 tokens after a short prompt. What is
+published is noise of a real adapter's shape: speed does not depend on what it says.
 
-Not done by either side: training beside it, other lengths, other numbers of concurrent requests.
+Alike on all sides, against vLLM's defaults: the size of the key-value cache, because by default one server takes nine
+tenths of the machine's memory and refuses to start beside anything else. Not done by any side: training beside it,
+long prompts, other numbers of concurrent requests.
 """
 
 import itertools
@@ -13,6 +15,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 
@@ -36,9 +39,9 @@ from protocols.settings import EMBEDDED_MODEL
 from trainer.model_folder import resolve_model
 
 CONCURRENT = 32
-TOKENS = 128
-RUNS_PER_START = 3
-STARTS = 2
+TOKENS = 32
+ROUNDS = 5
+CACHE_BYTES = 1 << 30
 MODEL_VARIABLE = "SERVE_MODEL"
 """Environment variable with another model's folder; the embedded model without it."""
 
@@ -87,57 +90,79 @@ def main() -> None:
     _publish(measured, on)
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """A contender's running server."""
+
+    contender: Contender
+    url: str
+    policy: ServedPolicy
+    way: PublishingWay
+
+
 async def _measure(folder: Path) -> Measured:
     model = Path(await resolve_model(os.environ.get(MODEL_VARIABLE, EMBEDDED_MODEL), CACHE))
     version = _version(write_adapter(model, folder / "adapter"), write_changed_model(model, folder / "merged"))
     measured = Measured()
-    for turn in range(STARTS):
-        for contender in CONTENDERS if turn % 2 == 0 else CONTENDERS[::-1]:
-            await _measure_start(contender, model, version, folder, measured)
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        running = [await _start(contender, model, folder, stack, nursery, measured) for contender in CONTENDERS]
+        for number in range(ROUNDS):
+            for candidate in running if number % 2 == 0 else running[::-1]:
+                await _measure_round(candidate, version, measured)
+        nursery.cancel_scope.cancel()
     return measured
 
 
-async def _measure_start(
-    contender: Contender, model: Path, version: PolicyVersion, folder: Path, measured: Measured
-) -> None:
+async def _start(
+    contender: Contender,
+    model: Path,
+    folder: Path,
+    stack: AsyncExitStack,
+    nursery: trio.Nursery,
+    measured: Measured,
+) -> Candidate:
     server = _server(contender, model, folder)
     way = _way(contender.way, model)
-    async with Endpoint(name=_NAME, url=server.url) as endpoint, trio.open_nursery() as nursery:
-        policy = ServedPolicy(_base_version(), [(endpoint, way)], random=Random(0))
-        began = time.perf_counter()
-        await nursery.start(server.serve, endpoint, policy.restore)
-        measured.starts[contender.base or contender.published or ""].append(time.perf_counter() - began)
-        await _generate(server.url, _NAME, tokens=16)
-        if contender.base is not None:
-            await _measure_runs(server.url, _NAME, measured.speeds[contender.base])
-        if contender.published is not None:
-            began = time.perf_counter()
-            await policy.stage(version)
-            await policy.promote(version)
-            measured.publications[contender.published].append(time.perf_counter() - began)
-            await _generate(server.url, way.model_name(version), tokens=16)
-            await _measure_runs(server.url, way.model_name(version), measured.speeds[contender.published])
-        nursery.cancel_scope.cancel()
+    endpoint = await stack.enter_async_context(Endpoint(name=_NAME, url=server.url))
+    policy = ServedPolicy(_base_version(), [(endpoint, way)], random=Random(0))
+    began = time.perf_counter()
+    await nursery.start(server.serve, endpoint, policy.restore)
+    measured.starts[contender.base or contender.published or ""].append(time.perf_counter() - began)
+    await _generate(server.url, _NAME, tokens=4)
+    return Candidate(contender, server.url, policy, way)
 
 
-async def _measure_runs(url: str, model: str, speeds: list[float]) -> None:
-    for _ in range(RUNS_PER_START):
-        began = time.perf_counter()
-        tokens = await _generate(url, model, tokens=TOKENS)
-        speeds.append(tokens / (time.perf_counter() - began))
-        print(f"{model:<12} {speeds[-1]:8.1f} tokens/s", flush=True)
+async def _measure_round(candidate: Candidate, version: PolicyVersion, measured: Measured) -> None:
+    """Measure the base model, publish, measure what is published, and go back, as far as the contender does these."""
+    contender = candidate.contender
+    if contender.base is not None:
+        await _measure_run(candidate.url, _NAME, contender.base, measured)
+    if contender.published is None:
+        return
+    began = time.perf_counter()
+    await candidate.policy.stage(version)
+    await candidate.policy.promote(version)
+    measured.publications[contender.published].append(time.perf_counter() - began)
+    await _measure_run(candidate.url, candidate.way.model_name(version), contender.published, measured)
+    await candidate.policy.stage(_base_version())
+    await candidate.policy.promote(_base_version())
+
+
+async def _measure_run(url: str, model: str, name: str, measured: Measured) -> None:
+    began = time.perf_counter()
+    tokens = await _generate(url, model, tokens=TOKENS)
+    measured.speeds[name].append(tokens / (time.perf_counter() - began))
+    print(f"{name:<44} {measured.speeds[name][-1]:8.1f} tokens/s", flush=True)
 
 
 async def _generate(url: str, model: str, *, tokens: int) -> int:
-    """Ask for `CONCURRENT` answers of exactly `tokens` tokens at once; return the tokens that came."""
+    """Ask for `CONCURRENT` completions of exactly `tokens` tokens at once; return the tokens that came."""
     counts: list[int] = []
     async with Connections(
-        url, key_variable=None, limit=CONCURRENT, timeout_s=600, connect_timeout_s=10
+        url, key_variable=None, limit=CONCURRENT, timeout_s=1800, connect_timeout_s=10
     ) as connections:
 
         async def one(prompt: str) -> None:
-            body = _body(prompt, model, tokens)
-            answer = msgspec.json.decode(await connections.post("/chat/completions", body))
+            answer = msgspec.json.decode(await connections.post("/completions", _body(prompt, model, tokens)))
             counts.append(answer["usage"]["completion_tokens"])
 
         async with trio.open_nursery() as nursery:
@@ -147,15 +172,14 @@ async def _generate(url: str, model: str, *, tokens: int) -> int:
 
 
 def _body(prompt: str, model: str, tokens: int) -> bytes:
-    messages = [{"role": "user", "content": prompt}]
-    fields = {"model": model, "messages": messages, "max_tokens": tokens, "temperature": 0.8, "ignore_eos": True}
+    fields = {"model": model, "prompt": prompt, "max_tokens": tokens, "temperature": 0.8, "ignore_eos": True}
     return msgspec.json.encode(fields)
 
 
 def _prompts() -> list[str]:
-    verbs = ("returns", "counts", "sorts", "removes", "reverses", "validates", "merges", "groups")
-    things = ("the words of a sentence", "the digits of a number", "a list of pairs", "the keys of a dictionary")
-    return [f"Write a Python function that {verb} {thing}." for verb, thing in itertools.product(verbs, things)]
+    verbs = ("count", "sort", "remove", "reverse", "check", "merge", "group", "find")
+    things = ("words", "digits", "pairs", "keys")
+    return [f"def {verb}_{thing}(values):\n" for verb, thing in itertools.product(verbs, things)]
 
 
 def _server(contender: Contender, model: Path, folder: Path) -> ManagedServer:
@@ -173,13 +197,15 @@ def _server(contender: Contender, model: Path, folder: Path) -> ManagedServer:
         max_model_tokens=2048,
         max_sequences=64,
         tuned=contender.tuned,
+        cache_bytes=CACHE_BYTES,
+        arguments=() if contender.tuned else ("--kv-cache-memory-bytes", str(CACHE_BYTES)),
     )
     plan = plan_server(wish, on, model_size(str(model), dtype) if contender.tuned else None)
     return ManagedServer(
         command=plan.command,
         environment=plan.environment,
         port=wish.port,
-        log=folder / "server.log",
+        log=folder / f"{contender.way}-{'managed' if contender.tuned else 'defaults'}.log",
         ready_s=900.0,
         restarts=0,
     )
@@ -237,8 +263,9 @@ def _publish(measured: Measured, on: dict[str, object]) -> None:
         settings={
             "concurrent": CONCURRENT,
             "tokens": TOKENS,
-            "runs_per_start": RUNS_PER_START,
-            "starts": STARTS,
+            "rounds": ROUNDS,
+            "cache_bytes": CACHE_BYTES,
+            "managed_dtype": choose_dtype("auto", "cpu", this_machine()),
             "model": os.environ.get(MODEL_VARIABLE, EMBEDDED_MODEL),
         },
         rows=[*speed.values(), *starts, *publications],

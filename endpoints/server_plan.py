@@ -18,6 +18,9 @@ Device = Literal["cpu", "gpu"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
 _GIB = 1 << 30
+_COMPILE_CACHE = {"VLLM_USE_AOT_COMPILE": "0"}
+"""Models compiled ahead of time are saved, but cannot be loaded again on a CPU (vLLM 0.32), so every start compiles:
+142 s. Without that, torch's own cache works: 148 s the first time, 64 s from then on."""
 _PROGRAM_BYTES = 2 * _GIB
 """What the server's processes take beside weights and cache (measured: 1.6 GiB)."""
 _SMALLEST_CACHE_BYTES = _GIB // 4
@@ -143,7 +146,7 @@ def _base_environment(wish: ServerWish) -> dict[str, str]:
 
 def _cpu_environment(wish: ServerWish, machine: Machine) -> dict[str, str]:
     cores = machine.cores[: wish.threads or len(machine.cores)]
-    environment = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
+    environment = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)), **_COMPILE_CACHE}
     preloads = [library for library in (machine.allocator, machine.openmp) if library is not None]
     if preloads:
         environment["LD_PRELOAD"] = ":".join(preloads)

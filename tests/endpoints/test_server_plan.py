@@ -85,6 +85,10 @@ def test_every_core_computes_and_the_fast_libraries_are_preloaded() -> None:
     assert environment["LD_PRELOAD"] == "/lib/libtcmalloc_minimal.so.4:/env/lib/libiomp5.so"
 
 
+def test_a_second_start_finds_the_compiled_model_again() -> None:
+    assert plan().environment["VLLM_USE_AOT_COMPILE"] == "0"
+
+
 def test_fewer_threads_are_bound_to_the_first_cores() -> None:
     assert plan(threads=1).environment["VLLM_CPU_OMP_THREADS_BIND"] == "0"
 

@@ -52,6 +52,7 @@ _MANAGED = "managed, in_place, base"
 _PUBLISHED = "managed, in_place, published"
 _MANAGED_ADAPTER = "managed, adapter way, adapter"
 _NAME = "policy"
+_START_NOTE = "until healthy; one start each, with what earlier starts on this machine left in their compile caches"
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,7 +243,7 @@ def _base_version() -> PolicyVersion:
 
 def _publish(measured: Measured, on: dict[str, object]) -> None:
     speed = {name: row(name, "speed", "tokens/s", values) for name, values in measured.speeds.items()}
-    starts = [row(name, "start", "s", values, "until healthy") for name, values in measured.starts.items()]
+    starts = [row(name, "start", "s", values, _START_NOTE) for name, values in measured.starts.items()]
     publications = [
         row(name, "publication", "s", values, "staged and promoted, nothing in flight")
         for name, values in measured.publications.items()
@@ -266,7 +267,7 @@ def _publish(measured: Measured, on: dict[str, object]) -> None:
             "rounds": ROUNDS,
             "cache_bytes": CACHE_BYTES,
             "managed_dtype": choose_dtype("auto", "cpu", this_machine()),
-            "model": os.environ.get(MODEL_VARIABLE, EMBEDDED_MODEL),
+            "model": Path(os.environ.get(MODEL_VARIABLE, EMBEDDED_MODEL)).name,
         },
         rows=[*speed.values(), *starts, *publications],
         targets=targets,

@@ -28,6 +28,7 @@ class Evaluator:
         top_p: of the sampling, as in training.
         max_tokens: of one answer.
         concurrency: tasks in flight.
+        stop: texts that end an answer.
         seed: of the sampling; the same for every version, so that versions are compared on equal draws.
     """
 
@@ -42,6 +43,7 @@ class Evaluator:
         max_tokens: int,
         concurrency: int,
         seed: int,
+        stop: tuple[str, ...] = (),
     ) -> None:
         self._policy = policy
         self._executor = executor
@@ -51,6 +53,7 @@ class Evaluator:
         self._max_tokens = max_tokens
         self._concurrency = concurrency
         self._seed = seed
+        self._stop = stop
 
     async def evaluate(
         self,
@@ -122,6 +125,7 @@ class Evaluator:
             temperature=temperature,
             top_p=self._top_p if temperature > 0 else 1.0,
             max_tokens=self._max_tokens,
+            stop=self._stop,
             seed=int(derive(purpose, self._seed, task.id)[:8], 16) >> 1,
         )
 

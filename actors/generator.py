@@ -21,6 +21,7 @@ class Generator:
         candidates: responses per task and round.
         temperatures: one, or a ladder spread over the responses.
         seed: of the sampling, together with task and round.
+        stop: texts that end a response.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Generator:
         top_p: float,
         max_tokens: int,
         seed: int,
+        stop: tuple[str, ...] = (),
     ) -> None:
         self._policy = policy
         self._ledger = ledger
@@ -40,6 +42,7 @@ class Generator:
         self._top_p = top_p
         self._max_tokens = max_tokens
         self._seed = seed
+        self._stop = stop
 
     async def generate(self, item: Assignment) -> Generated:
         """Return the task's distinct candidates; those of a generation that is in the ledger are not asked again.
@@ -69,6 +72,7 @@ class Generator:
                 temperature=temperature,
                 top_p=self._top_p,
                 max_tokens=self._max_tokens,
+                stop=self._stop,
                 seed=int(derive("sampling", self._seed, task.id, round, rung)[:8], 16) >> 1,
             )
             answers[rung] = await self._policy.chat(request)

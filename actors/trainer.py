@@ -27,6 +27,7 @@ class TrainingRule(msgspec.Struct, frozen=True, kw_only=True):
     rank: int
     alpha: float
     dropout: float
+    layers: int | None = None
     learning_rate: float
     warmup_share: float
     epochs: int
@@ -150,6 +151,7 @@ class Trainer:
             rank=rule.rank,
             alpha=rule.alpha,
             dropout=rule.dropout,
+            layers=rule.layers,
             learning_rate=rule.learning_rate,
             warmup_share=rule.warmup_share,
             epochs=rule.epochs,

@@ -48,6 +48,7 @@ def evaluator_of(settings: Settings, policy: Policy, executor: Executor, ledger:
         partial(make_evaluation, ks=settings.evaluate.ks, seed=settings.run.seed),
         top_p=settings.generate.top_p,
         max_tokens=settings.generate.max_tokens,
+        stop=settings.generate.stop,
         concurrency=settings.evaluate.concurrency,
         seed=settings.run.seed,
     )
@@ -148,6 +149,7 @@ def _generator(settings: Settings, policy: Policy, ledger: Ledger) -> Generator:
         temperatures=rule.temperature,
         top_p=rule.top_p,
         max_tokens=rule.max_tokens,
+        stop=rule.stop,
         seed=settings.run.seed,
     )
 
@@ -216,6 +218,7 @@ def _training(settings: Settings, folder: RunFolder, model: str, tasks: TaskSets
         rank=rule.rank,
         alpha=rule.alpha,
         dropout=rule.dropout,
+        layers=rule.layers,
         learning_rate=rule.learning_rate,
         warmup_share=rule.warmup_share,
         epochs=rule.epochs,

@@ -38,6 +38,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     top_p: float = 1.0
     max_tokens: int = 512
     seed: int | None = None
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer, and are not part of it."""
     schema: Mapping[str, Any] | None = None
     """JSON schema that the answer must follow (structured output); None for free text."""
 

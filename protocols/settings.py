@@ -115,7 +115,7 @@ class ServerSettings(_Section):
     max_sequences: Positive = 64
     tuned: bool = True
     """False starts vLLM with its own defaults (for comparison)."""
-    ready_s: Seconds = 300.0
+    ready_s: Seconds = 600.0
     restarts: Annotated[int, Field(ge=0)] = 5
     """How often in an hour a server that died is started again."""
     arguments: tuple[str, ...] = ()
@@ -130,6 +130,8 @@ class GenerateSettings(_Section):
     """One, or a ladder spread over the candidates."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_tokens: Positive = 512
+    stop: Annotated[tuple[str, ...], Field(max_length=4)] = ("\n```\n",)
+    """Texts that end an answer; the default ends it after its first code block, and no token is spent on talk."""
     concurrency: Positive = 16
     """Tasks in flight."""
 
@@ -202,6 +204,8 @@ class TrainSettings(_Section):
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    layers: Positive | None = None
+    """Adapters on the last so many layers only, where a whole backward pass takes too long; None: on all."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     warmup_share: Share = 0.1
     epochs: Positive = 2
@@ -322,10 +326,14 @@ def differing_keys(ours: Settings, theirs: dict[str, Any]) -> tuple[str, ...]:
     """Return the dotted keys in which a stored configuration differs from `ours`, each with both values."""
     left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs)
     return tuple(
-        f"{key}: {msgspec.json.encode(right.get(key)).decode()} there, {msgspec.json.encode(left.get(key)).decode()} here"
+        f"{key}: {_as_json(right.get(key))} there, {_as_json(left.get(key))} here"
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     )
+
+
+def _as_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _lay_over(data: dict[str, Any], override: str) -> None:

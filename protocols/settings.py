@@ -50,7 +50,7 @@ class ModelSettings(_Section):
 
     name: str = EMBEDDED_MODEL
     """`embedded`, a local folder, or a hub name."""
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Of the served weights. `auto`: bfloat16, or float32 on a processor that is slow in that."""
 
 

@@ -23,7 +23,7 @@ from method.overlap import overlap_index
 from protocols.identity import derive
 from protocols.ports import AdapterTrainer, Ledger, Limits, Policy, Sandbox
 from protocols.prompts import answer_prompt, answer_text
-from protocols.records import PolicyVersion, RoundSettled, Task
+from protocols.records import PolicyVersion, Probe, RoundSettled, Task
 from protocols.settings import Settings
 
 CANARY_TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.02}
@@ -54,6 +54,24 @@ def evaluator_of(settings: Settings, policy: Policy, executor: Executor, ledger:
     )
 
 
+def base_version(probes: tuple[Probe, ...] = ()) -> PolicyVersion:
+    """Return version 0, the base model; `probes` are its own numbers on the canary's prompts."""
+    return PolicyVersion(
+        id=derive("policy_version", 0),
+        number=0,
+        name="base",
+        parent=None,
+        state="base",
+        reason="the base model",
+        adapter=None,
+        merged=None,
+        batch_id=None,
+        content_hash=None,
+        probes=probes,
+        canary=None,
+    )
+
+
 async def current_version(
     ledger: Ledger, model: str, probe_texts: tuple[str, ...], trainer: AdapterTrainer
 ) -> PolicyVersion:
@@ -66,20 +84,7 @@ async def current_version(
     standing = [version for version in versions if version.state in ("base", "promoted")]
     if standing:
         return max(standing, key=lambda version: version.number)
-    base = PolicyVersion(
-        id=derive("policy_version", 0),
-        number=0,
-        name="base",
-        parent=None,
-        state="base",
-        reason="the base model",
-        adapter=None,
-        merged=None,
-        batch_id=None,
-        content_hash=None,
-        probes=await trainer.probe(model, probe_texts),
-        canary=None,
-    )
+    base = base_version(await trainer.probe(model, probe_texts))
     await ledger.append(base)
     return base
 

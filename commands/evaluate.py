@@ -8,7 +8,7 @@ import msgspec
 import trio
 from rich.console import Console
 
-from commands.assembly import evaluator_of, executor_of
+from commands.assembly import base_version, evaluator_of, executor_of
 from commands.exit_code import DONE
 from commands.model_cache import CACHE
 from commands.serving import check_managed_port, open_serving
@@ -19,26 +19,10 @@ from ledger.memory import MemoryLedger
 from ledger.run_folder import RunFolder
 from ledger.sqlite import open_ledger
 from protocols.errors import RunFolderError, SettingsError
-from protocols.identity import derive
 from protocols.records import Evaluation, PolicyVersion
 from protocols.settings import Settings, load_settings, parse_settings
 from sandbox.process import ProcessSandbox
 from trainer.model_folder import resolve_model
-
-BASE = PolicyVersion(
-    id=derive("policy_version", 0),
-    number=0,
-    name="base",
-    parent=None,
-    state="base",
-    reason="the base model",
-    adapter=None,
-    merged=None,
-    batch_id=None,
-    content_hash=None,
-    probes=(),
-    canary=None,
-)
 
 
 def evaluate_command(
@@ -61,7 +45,7 @@ def evaluate_command(
         settings = parse_settings(folder.stored_settings(), str(folder.settings))
         chosen = trio.run(_version_of_run, folder, version)
     else:
-        settings, chosen = load_settings(target, overrides), BASE
+        settings, chosen = load_settings(target, overrides), base_version()
         if version:
             raise SettingsError(f"version {version} is of no run: {target} is a settings file; give a run's folder")
     source = tasks or settings.tasks.held_out

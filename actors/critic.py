@@ -22,6 +22,8 @@ class Critic:
 
     Args:
         per_task: critiques per task and round, at most; 0 criticises nothing.
+        per_round: critiques per round, at most; None: as many as `per_task` allows.
+        stop: texts that end an answer, as the policy's.
     """
 
     def __init__(
@@ -31,21 +33,28 @@ class Critic:
         ledger: Ledger,
         *,
         per_task: int,
+        per_round: int | None,
         temperature: float,
         max_tokens: int,
+        stop: tuple[str, ...],
     ) -> None:
         self._critic = critic
         self._executor = executor
         self._ledger = ledger
         self._per_task = per_task
+        self._per_round = per_round
         self._temperature = temperature
         self._max_tokens = max_tokens
+        self._stop = stop
         self._seen = Counter[str]()
+        self._in_round = Counter[int]()
         self._selected: dict[str, tuple[Candidate, ...]] = {}
 
     async def restore(self) -> None:
-        """Count the error patterns that were criticised before, for rarest-seen-first."""
-        self._seen = Counter(critique.pattern for critique in await self._ledger.find(Critique))
+        """Count what was criticised before: error patterns, for rarest-seen-first, and critiques of each round."""
+        critiques = await self._ledger.find(Critique)
+        self._seen = Counter(critique.pattern for critique in critiques)
+        self._in_round = Counter(critique.round for critique in critiques)
 
     async def criticise(self, item: Judged) -> Criticised:
         """Return the item with its critiques; those in the ledger are not asked again.
@@ -85,9 +94,16 @@ class Critic:
             for candidate_id in item.decision.critique_ids
             if candidate_id in by_id and (pattern := error_pattern(item.executions[candidate_id])) not in known.values()
         }
-        chosen = select_for_critique(tuple(patterns.items()), self._seen, max(0, self._per_task - len(known)))
+        chosen = select_for_critique(tuple(patterns.items()), self._seen, self._room(item.round, len(known)))
         self._seen.update(patterns[candidate_id] for candidate_id in chosen)
+        self._in_round[item.round] += len(chosen)
         return tuple(by_id[candidate_id] for candidate_id in (*known, *chosen))
+
+    def _room(self, round: int, known: int) -> int:
+        """How many more candidates of a task may be criticised, `known` of which are already."""
+        of_task = self._per_task - known
+        of_round = of_task if self._per_round is None else self._per_round - self._in_round[round]
+        return max(0, min(of_task, of_round))
 
     async def _criticise(self, item: Judged, candidate: Candidate) -> Critique:
         critique_id = derive("critique", candidate.id)
@@ -102,6 +118,7 @@ class Critic:
                 messages=critic_prompt(item.task, candidate.code or "", execution, shown, secrets.token_hex(8)),
                 temperature=self._temperature,
                 max_tokens=self._max_tokens,
+                stop=self._stop,
             )
         )
         text, revision = split_critique(answer.choices[0].text, item.task.entry_point)

@@ -181,8 +181,10 @@ def _critic(settings: Settings, serving: Serving, executor: Executor, ledger: Le
         executor,
         ledger,
         per_task=rule.per_task,
+        per_round=rule.per_round,
         temperature=rule.temperature,
         max_tokens=rule.max_tokens,
+        stop=rule.stop,
     )
 
 

@@ -22,10 +22,11 @@ from commands.task_sets import TaskSets, load_task_sets, run_references
 from dashboard.events import configure_events
 from dashboard.terminal import Status, line, make_status, show_progress
 from endpoints.machine import this_machine
+from ledger.queries import read_records
 from ledger.run_folder import RunFolder
 from ledger.sqlite import open_ledger
 from protocols.errors import UsageError
-from protocols.records import PolicyVersion
+from protocols.records import PolicyVersion, RoundSettled
 from protocols.settings import Settings, load_settings
 from sandbox.process import ProcessSandbox
 from trainer.model_folder import resolve_model
@@ -57,6 +58,9 @@ async def _run(settings: Settings, console: Console) -> int:
     model = await resolve_model(settings.model.name, CACHE, partial(_say, console))
     created = folder.create(settings)
     configure_events(console, folder.events)
+    if not created and _is_over(folder, settings):
+        show_report(folder, as_json=False)
+        return DONE
     begun = trio.Event()
     try:
         return await _begin(settings, folder, tasks, sandbox, model, console, begun)
@@ -65,6 +69,11 @@ async def _run(settings: Settings, console: Console) -> int:
             configure_events(console, None)
             folder.remove()
         raise
+
+
+def _is_over(folder: RunFolder, settings: Settings) -> bool:
+    """Whether every round was settled before, so that nothing needs to be started."""
+    return folder.ledger.exists() and len(read_records(folder.ledger, RoundSettled)) >= settings.run.rounds
 
 
 async def _begin(

@@ -16,7 +16,7 @@ from endpoints.pool import RolePool
 from endpoints.server import ManagedServer, check_port, free_port
 from endpoints.server_plan import Dtype, ServerWish, Way, choose_device, choose_dtype, choose_way, plan_server
 from endpoints.ways import AdapterWay, InPlaceWay
-from protocols.errors import ModelError, SettingsError
+from protocols.errors import EndpointError, ModelError, SettingsError
 from protocols.records import PolicyVersion
 from protocols.settings import MANAGED, EndpointSettings, Settings
 
@@ -92,23 +92,8 @@ async def open_serving(
     endpoints = {wish.name: _endpoint(wish, port, on_cpu) for wish in settings.endpoints}
     try:
         names = {wish.name: await _model_name(wish, endpoints[wish.name]) for wish in settings.endpoints}
-        managed = next((endpoints[wish.name] for wish in settings.endpoints if wish.url == MANAGED), None)
-        served: list[ServedPolicy] = []
-
-        async def restore() -> None:
-            for policy in served:
-                await policy.restore(managed)
-
-        prepared: list[PolicyVersion] = []
-
-        async def prepare_version() -> None:
-            prepared.append(await prepare())
-
-        async with trio.open_nursery() as starting:
-            starting.start_soon(prepare_version)
-            if managed is not None:
-                await nursery.start(_server(settings, model, port, server_log).serve, managed, restore)
-        policy = _policy(settings, model, prepared[0], endpoints, names, random)
+        current, served = await _start(settings, model, prepare, port, server_log, endpoints, nursery)
+        policy = _policy(settings, model, current, endpoints, names, random)
         served.append(policy)
         if policy.current.number > 0:
             await policy.restore()
@@ -117,20 +102,61 @@ async def open_serving(
             for endpoint in endpoints.values():
                 await endpoint.aclose()
         raise
-    judges = tuple(
+    return Serving(
+        policy=policy,
+        judges=_judges(settings, endpoints, names, random),
+        critic=_critic(settings, endpoints, names, random),
+        endpoints=tuple(endpoints.values()),
+    )
+
+
+async def _start(
+    settings: Settings,
+    model: str,
+    prepare: Callable[[], Awaitable[PolicyVersion]],
+    port: int,
+    log: Path,
+    endpoints: dict[str, Endpoint],
+    nursery: trio.Nursery,
+) -> tuple[PolicyVersion, list[ServedPolicy]]:
+    """Start the managed server, if there is one, while `prepare` is done.
+
+    Returns:
+        What `prepare` returned, and a list in which to put the policy that a restarted server is given back.
+    """
+    managed = next((endpoints[wish.name] for wish in settings.endpoints if wish.url == MANAGED), None)
+    served: list[ServedPolicy] = []
+    prepared: list[PolicyVersion] = []
+
+    async def restore() -> None:
+        for policy in served:
+            await policy.restore(managed)
+
+    async def prepare_version() -> None:
+        prepared.append(await prepare())
+
+    async with trio.open_nursery() as starting:
+        starting.start_soon(prepare_version)
+        if managed is not None:
+            await nursery.start(_server(settings, model, port, log).serve, managed, restore)
+    return prepared[0], served
+
+
+def _judges(
+    settings: Settings, endpoints: dict[str, Endpoint], names: dict[str, str], random: Random
+) -> tuple[RolePool, ...]:
+    return tuple(
         RolePool.of(wish.name, endpoints[wish.name], names[wish.name], random=random)
         for wish in settings.endpoints
         if "judge" in wish.roles
     )
-    critics = [
+
+
+def _critic(settings: Settings, endpoints: dict[str, Endpoint], names: dict[str, str], random: Random) -> RolePool:
+    seats = [
         Seat(endpoints[wish.name], fixed(names[wish.name])) for wish in settings.endpoints if "critic" in wish.roles
     ]
-    return Serving(
-        policy=policy,
-        judges=judges,
-        critic=RolePool("critic", critics, random=random),
-        endpoints=tuple(endpoints.values()),
-    )
+    return RolePool("critic", seats, random=random)
 
 
 def _endpoint(wish: EndpointSettings, port: int, on_cpu: bool) -> Endpoint:
@@ -150,7 +176,10 @@ async def _model_name(wish: EndpointSettings, endpoint: Endpoint) -> str:
     """Return the model to ask for; an external endpoint is asked for what it serves, and so proven reachable."""
     if wish.url == MANAGED:
         return SERVED_NAME
-    served = await endpoint.check(timeout_s=wish.connect_timeout_s)
+    try:
+        served = await endpoint.check(timeout_s=wish.connect_timeout_s)
+    except EndpointError as error:
+        raise SettingsError(f"endpoint {wish.name} cannot be used: {error}") from error
     if wish.model is not None:
         if served and wish.model not in served and wish.key_variable is None:
             raise SettingsError(
@@ -207,6 +236,7 @@ def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServ
             cache_bytes=wish.kv_cache_bytes,
             gpu_memory_share=wish.gpu_memory_share,
             tuned=wish.tuned,
+            compiled=wish.compiled,
             arguments=("--seed", str(settings.run.seed), *wish.arguments),
         ),
         machine,

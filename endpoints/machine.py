@@ -1,10 +1,11 @@
-"""What this machine has that decides how a server is started: cores, free memory, devices, libraries to preload.
+"""What this machine has that decides how a server is started: cores, memory, devices, compiler, libraries to preload.
 
 Looked at once, before the start; the decisions themselves are in `server_plan`, which is pure.
 """
 
 import os
 import platform
+import shutil
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -53,6 +54,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a faster allocator than the C library's; None when none is installed."""
     openmp: str | None
     """Path of Intel's OpenMP; None when it is not installed."""
+    compiler: bool
+    """Whether there is a C++ compiler (`CXX`, or g++, as torch looks for it), which compiling for a CPU needs."""
     python: str
     """Interpreter that has vLLM."""
 
@@ -70,6 +73,7 @@ def this_machine() -> Machine:
         bfloat16=not flags or bool(flags & _BFLOAT16_FLAGS),
         allocator=_find(_ALLOCATORS, (environment_lib, *_LIBRARY_FOLDERS, packaged_lib)),
         openmp=_find(_OPENMP, (environment_lib, *_LIBRARY_FOLDERS)),
+        compiler=shutil.which(os.environ.get("CXX", "g++")) is not None,
         python=sys.executable,
     )
 

@@ -19,12 +19,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx2
+import structlog
 import trio
 
 from endpoints import guard
 from endpoints.client import Endpoint
 from endpoints.server_log import classify, read_tail
 from protocols.errors import EndpointError, PortTaken, PublishError, ServerError, ServerNotReady
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 HOLD = "server"
 """Name of the hold on the endpoint's gate while the server is down."""
@@ -105,6 +108,9 @@ class ManagedServer:
                 if self.starts == 0 or len(deaths) > self._restarts:
                     endpoint.gate.fail(HOLD, f"the managed server of {endpoint.name} is gone: {error}")
                     raise
+                log.warning(
+                    "server_died", endpoint=endpoint.name, deaths=len(deaths), error=str(error).partition("\n")[0]
+                )
             await trio.sleep(min(_LONGEST_PAUSE_S, self._first_pause_s * 2.0 ** (len(deaths) - 1)))
 
     async def _live(
@@ -113,12 +119,15 @@ class ManagedServer:
         """One life of the server, from its start to its death."""
         check_port(self.port)
         start = self.log.stat().st_size if self.log.exists() else 0
+        began = trio.current_time()
+        log.info("server_started", port=self.port, log=str(self.log), ready_s=self._ready_s)
         process = await self._spawn()
         try:
             await self._healthy(process, start)
             if self.starts:
                 await on_restart()
             self.starts += 1
+            log.info("server_became_ready", seconds=round(trio.current_time() - began))
             endpoint.gate.release(HOLD)
             if self.starts == 1:
                 task_status.started()

@@ -23,6 +23,9 @@ _COMPILE_CACHE = {"VLLM_USE_AOT_COMPILE": "0"}
 142 s. Without that, torch's own cache works: 148 s the first time, 64 s from then on."""
 _PROGRAM_BYTES = 2 * _GIB
 """What the server's processes take beside weights and cache (measured: 1.6 GiB)."""
+_CPU_BLOCK_TOKENS = 32
+"""Prefixes are shared in whole blocks, so that the answers to one prompt compute it once; vLLM's 128 on a CPU is longer
+than most prompts here, and its kernels take multiples of 32."""
 _SMALLEST_CACHE_BYTES = _GIB // 4
 _LARGEST_CACHE_BYTES = 8 * _GIB
 _FILLED = 0.5
@@ -51,6 +54,8 @@ class ServerWish(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: int | None = None
     gpu_memory_share: float = 0.6
     tuned: bool = True
+    compiled: bool = True
+    """Whether the model may be compiled at the start."""
     arguments: tuple[str, ...] = ()
 
 
@@ -101,7 +106,12 @@ def plan_server(wish: ServerWish, machine: Machine, size: ModelSize | None) -> S
     needed = _needed_bytes(size, cache) if on_cpu else None
     if needed is not None and machine.free_bytes and needed > machine.free_bytes:
         raise ModelDoesNotFit(_does_not_fit(wish, machine, size, cache, needed))
-    command = (*_base_command(wish, machine), *_way_arguments(wish), *_tuned_arguments(wish, cache))
+    command = (
+        *_base_command(wish, machine),
+        *_way_arguments(wish),
+        *_compile_arguments(wish, machine),
+        *_tuned_arguments(wish, cache),
+    )
     environment = _base_environment(wish) | (_cpu_environment(wish, machine) if on_cpu and wish.tuned else {})
     return ServerPlan(command=(*command, *wish.arguments), environment=environment, needed_bytes=needed)
 
@@ -126,13 +136,18 @@ def _lora_rank(rank: int) -> int:
     return next((allowed for allowed in (8, 16, 32, 64, 128, 256, 512) if allowed >= rank), 512)
 
 
+def _compile_arguments(wish: ServerWish, machine: Machine) -> tuple[str, ...]:
+    can = wish.device == "gpu" or machine.compiler
+    return () if wish.compiled and can else ("--enforce-eager",)
+
+
 def _tuned_arguments(wish: ServerWish, cache: int) -> tuple[str, ...]:
     if not wish.tuned:
         return ()
     common = ("--max-num-seqs", str(wish.max_sequences), "--disable-uvicorn-access-log")
     if wish.device == "gpu":
         return (*common, "--gpu-memory-utilization", str(wish.gpu_memory_share))
-    return (*common, "--kv-cache-memory-bytes", str(cache))
+    return (*common, "--kv-cache-memory-bytes", str(cache), "--block-size", str(_CPU_BLOCK_TOKENS))
 
 
 def _base_environment(wish: ServerWish) -> dict[str, str]:

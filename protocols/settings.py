@@ -115,6 +115,9 @@ class ServerSettings(_Section):
     max_sequences: Positive = 64
     tuned: bool = True
     """False starts vLLM with its own defaults (for comparison)."""
+    compiled: bool = True
+    """Compiling takes minutes at the first start and makes answers a sixth faster; it needs a C++ compiler on a CPU, and
+    is left out where there is none."""
     ready_s: Seconds = 600.0
     restarts: Annotated[int, Field(ge=0)] = 5
     """How often in an hour a server that died is started again."""
@@ -174,8 +177,12 @@ class CritiqueSettings(_Section):
 
     per_task: Annotated[int, Field(ge=0)] = 2
     """Critiques per task and round, at most; 0 turns criticism off."""
+    per_round: Annotated[int, Field(ge=0)] | None = None
+    """Critiques per round, at most, for the tasks that come first; None: no such limit."""
     temperature: Annotated[float, Field(ge=0)] = 0.2
     max_tokens: Positive = 512
+    stop: Annotated[tuple[str, ...], Field(max_length=4)] = ("\n```\n",)
+    """As `generate.stop`: a critique ends with its mended code."""
     concurrency: Positive = 8
 
 
@@ -284,6 +291,9 @@ class Settings(_Section):
         names = [endpoint.name for endpoint in self.endpoints]
         if len(set(names)) != len(names):
             raise ValueError(f"endpoint names must differ, got {names}")
+        managed = [endpoint.name for endpoint in self.endpoints if endpoint.url == MANAGED]
+        if len(managed) > 1:
+            raise ValueError(f"one endpoint may be managed, with all the roles it has; {', '.join(managed)} are")
         return self
 
 

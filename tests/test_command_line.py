@@ -1,14 +1,23 @@
 """The command line: every shipped settings file loads, and what cannot be used ends with exit code 2 and no trace."""
 
 import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from main import main
 from protocols.settings import load_settings
 
-CONFIGS = sorted(Path(__file__).parent.parent.joinpath("configs").glob("*.toml"))
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted(ROOT.joinpath("configs").glob("*.toml"))
 TASK = {
     "id": "numbers/twice",
     "kind": "function",
@@ -20,10 +29,15 @@ TASK = {
     "tests": ["assert twice(2) == 4"],
 }
 
+TWO_MANAGED = "".join(
+    f'[[endpoints]]\nname = "{name}"\nurl = "managed"\nroles = ["policy", "judge", "critic"]\n' for name in "ab"
+)
+
 
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "tasks").symlink_to(ROOT / "tasks")
     return tmp_path
 
 
@@ -31,6 +45,40 @@ def write_config(folder: Path, text: str = "") -> str:
     path = folder / "config.toml"
     path.write_text('[run]\nname = "r"\n' + text, encoding="utf-8")
     return str(path)
+
+
+def endpoint(port: int) -> str:
+    """Settings of one external endpoint in every role."""
+    return (
+        f'[[endpoints]]\nname = "there"\nurl = "http://127.0.0.1:{port}/v1"\n'
+        'roles = ["policy", "judge", "critic"]\nconnect_timeout_s = 2\n'
+    )
+
+
+class Models(BaseHTTPRequestHandler):
+    """Answers everything with a list of one model."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def listening() -> Generator[int]:
+    """A server on loopback that lists one model; yields its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Models) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -46,6 +94,7 @@ def test_every_shipped_settings_file_loads(path: Path) -> None:
         ("[generate]\ntop_p = 2\n", "got 2"),
         ("[evaluate]\nsamples = 2\n", "pass@4 needs at least 4 samples"),
         ("[run\n", "not TOML"),
+        (TWO_MANAGED, "one endpoint may be managed, with all the roles it has; a, b are"),
         ('[tasks]\ntrain = "nowhere.jsonl"\n', "nowhere.jsonl"),
     ],
 )
@@ -82,6 +131,76 @@ def test_a_run_folder_of_other_settings_is_refused_with_the_keys(
     (folder / "settings.json").write_text(json.dumps(stored), encoding="utf-8")
     assert main(["run", config]) == 2
     assert "train.rank: 99 there, 16 here" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_nobody_listens_at_is_named(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        assert main(["run", write_config(in_folder, endpoint(port))]) == 2
+    error = capsys.readouterr().err
+    assert f"127.0.0.1:{port}" in error
+    assert "there" in error
+    assert not list((in_folder / "runs").iterdir())
+
+
+def test_a_taken_port_is_named(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with listening() as port:
+        assert main(["run", write_config(in_folder, f"[server]\nport = {port}\n")]) == 2
+    assert f"port {port} is in use" in capsys.readouterr().err
+    assert not (in_folder / "runs").exists()
+
+
+def test_a_model_folder_without_weights_is_named(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = in_folder / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}', encoding="utf-8")
+    assert main(["run", write_config(in_folder), "--model", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert str(folder) in error
+    assert "weights" in error
+    assert not (in_folder / "runs").exists()
+
+
+def test_a_reference_that_fails_its_tests_is_named(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {**TASK, "reference": "def twice(n):\n    return n\n"}
+    (in_folder / "t.jsonl").write_text(json.dumps(wrong) + "\n", encoding="utf-8")
+    with listening() as port:
+        config = write_config(in_folder, '[tasks]\ntrain = "t.jsonl"\nlimit = 1\n' + endpoint(port))
+        assert main(["run", config]) == 2
+    error = capsys.readouterr().err
+    assert "numbers/twice" in error
+    assert "assert twice(2) == 4" in error
+    assert not list((in_folder / "runs").iterdir())
+
+
+def may_mount() -> bool:
+    """Whether this user may mount a small file system in a namespace of its own."""
+    tool = shutil.which("unshare")
+    probe = [tool or "", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return tool is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason="no small file system can be mounted here")
+def test_a_full_disk_ends_the_run_and_leaves_nothing(in_folder: Path) -> None:
+    runs = in_folder / "runs"
+    runs.mkdir()
+    with listening() as port:
+        config = write_config(in_folder, endpoint(port))
+        script = (
+            f"mount -t tmpfs -o size=128k tmpfs '{runs}' && '{sys.executable}' '{ROOT / 'main.py'}' run '{config}';"
+            f" code=$?; ls -A '{runs}'; exit $code"
+        )
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 2
+    assert "space" in done.stderr.splitlines()[-1]
+    assert done.stdout.splitlines()[-1:] != ["r"]
 
 
 @pytest.mark.parametrize("command", ["report", "status"])

@@ -53,9 +53,19 @@ def make_critic(
     *,
     sandbox: FakeSandbox | None = None,
     per_task: int = 2,
+    per_round: int | None = None,
 ) -> Critic:
     executor = Executor(sandbox or honest_sandbox(), ledger, limits=LIMITS, references="anchor")
-    return Critic(chat or saying(good(2)), executor, ledger, per_task=per_task, temperature=0.2, max_tokens=99)
+    return Critic(
+        chat or saying(good(2)),
+        executor,
+        ledger,
+        per_task=per_task,
+        per_round=per_round,
+        temperature=0.2,
+        max_tokens=99,
+        stop=("\n```\n",),
+    )
 
 
 def saying(revision: str | None, *, finish_reason: str = "stop") -> ScriptedChat:
@@ -83,6 +93,26 @@ async def test_no_more_than_allowed(per_task: int) -> None:
         judged((True, False), (False, True), (False, False))
     )
     assert len(done.critiques) == len(chat.requests) == per_task
+
+
+async def test_no_more_in_one_round_than_allowed_and_as_many_in_the_next() -> None:
+    critic = make_critic(MemoryLedger(), per_round=3)
+    wanted = ((True, False), (False, True))
+    made = [
+        len((await critic.criticise(judged(*wanted, round=round, number=number))).critiques)
+        for round in range(2)
+        for number in (2, 3, 4)
+    ]
+    assert made == [2, 1, 0] * 2
+
+
+async def test_what_the_round_has_had_is_known_after_a_restart() -> None:
+    ledger = MemoryLedger()
+    await make_critic(ledger, per_round=2).criticise(judged((True, False), number=3))
+    critic = make_critic(ledger, per_round=2)
+    await critic.restore()
+    done = await critic.criticise(judged((True, False), (False, True)))
+    assert len(done.critiques) == 1
 
 
 async def test_patterns_that_the_run_has_seen_least_often_come_first() -> None:
@@ -125,10 +155,11 @@ async def test_a_half_right_incumbent_is_standard_enough() -> None:
     assert critique.verified
 
 
-async def test_the_critic_sees_the_candidate_what_execution_showed_and_the_incumbent() -> None:
+async def test_the_critic_sees_candidate_execution_and_incumbent_and_stops_after_its_code() -> None:
     chat = saying(good(2))
     item = judged((True, False), incumbent=reference_of(TASK))
     await make_critic(MemoryLedger(), chat).criticise(item)
+    assert chat.requests[0].stop == ("\n```\n",)
     content = chat.requests[0].messages[0].content
     for part in (item.candidates[0].code, "1 of 2 tests passed", good(2), TASK.instruction):
         assert part is not None

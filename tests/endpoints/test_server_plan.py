@@ -19,6 +19,7 @@ MACHINE = Machine(
     bfloat16=False,
     allocator="/lib/libtcmalloc_minimal.so.4",
     openmp="/env/lib/libiomp5.so",
+    compiler=True,
     python="/env/bin/python",
 )
 SIZE = ModelSize(weights_bytes=GIB // 4, cache_bytes_per_token=23_040)
@@ -104,6 +105,14 @@ def test_untuned_leaves_vllm_its_own_defaults() -> None:
     made = plan(tuned=False)
     assert not {"VLLM_CPU_OMP_THREADS_BIND", "LD_PRELOAD"} & made.environment.keys()
     assert not {"--kv-cache-memory-bytes", "--max-num-seqs"} & set(made.command)
+
+
+def test_nothing_is_compiled_when_not_wished_or_without_a_compiler() -> None:
+    without = msgspec.structs.replace(MACHINE, compiler=False)
+    assert "--enforce-eager" not in plan().command
+    assert "--enforce-eager" in plan(compiled=False).command
+    assert "--enforce-eager" in plan(machine=without).command
+    assert "--enforce-eager" not in plan(machine=without, device="gpu").command
 
 
 def test_the_users_own_arguments_come_last_so_that_they_win() -> None:

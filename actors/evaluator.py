@@ -30,6 +30,7 @@ class Evaluator:
         concurrency: tasks in flight.
         stop: texts that end an answer.
         seed: of the sampling; the same for every version, so that versions are compared on equal draws.
+        turn: held while a version answers; training holds it too where it needs the same cores (`turns`).
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Evaluator:
         concurrency: int,
         seed: int,
         stop: tuple[str, ...] = (),
+        turn: trio.Lock | None = None,
     ) -> None:
         self._policy = policy
         self._executor = executor
@@ -54,6 +56,7 @@ class Evaluator:
         self._concurrency = concurrency
         self._seed = seed
         self._stop = stop
+        self._turn = turn or trio.Lock()
 
     async def evaluate(
         self,
@@ -86,7 +89,6 @@ class Evaluator:
         known = await self._known(version, purpose)
         if known is not None:
             return known
-        start = trio.current_time()
         answered: dict[str, _Answered] = {}
         places = trio.CapacityLimiter(self._concurrency)
 
@@ -96,7 +98,8 @@ class Evaluator:
                 answered[task.id] = await self._answer(task, request, version if staged else None)
             progress(len(answered), len(tasks))
 
-        async with trio.open_nursery() as nursery:
+        async with self._turn, trio.open_nursery() as nursery:
+            start = trio.current_time()
             for task in tasks:
                 nursery.start_soon(answer, task)
         counted = [answered[task.id] for task in tasks]

@@ -109,11 +109,10 @@ class Publisher:
         Raises:
             RunPaused: too many versions in a row were refused.
         """
-        await self._measure_current()
         while True:
             if self._in_hand is None:
                 try:
-                    self._in_hand = await self._inbox.receive()
+                    self._in_hand = await self._next()
                 except trio.EndOfChannel:
                     return
             if isinstance(self._in_hand, RoundClosed):
@@ -122,17 +121,28 @@ class Publisher:
                 await self._publish(self._in_hand)
             self._in_hand = None
 
+    async def _next(self) -> TrainerOutput:
+        """Return what comes next; measure the current version first, unless something is there already.
+
+        So a round is settled as soon as its versions are decided, and the next one begins beside the measurement.
+
+        Raises:
+            trio.EndOfChannel: nothing will come any more, and the current version is measured.
+        """
+        try:
+            return self._inbox.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            await self._measure_current()
+            return await self._inbox.receive()
+
     async def _measure_current(self) -> None:
         """Evaluate the current version on the gate's tasks and the held-out ones, unless that was done before."""
         current = self._policy.current
         report = await self._ledger.get(TrainingReport, current.batch_id) if current.batch_id is not None else None
         made_in = report.round if report is not None else 0
         await self._evaluate(current, "gate", staged=False, round=made_in)
-        await self._measure_held_out(current, round=made_in)
-
-    async def _measure_held_out(self, version: PolicyVersion, round: int) -> None:
         if self._held_out:
-            evaluation = await self._evaluate(version, "held_out", staged=False, round=round)
+            evaluation = await self._evaluate(current, "held_out", staged=False, round=made_in)
             self._pass_at_1 = evaluation.pass_at_1
 
     async def _settle(self, round: int) -> None:
@@ -152,16 +162,16 @@ class Publisher:
         if decided is None:
             await self._put_on_trial(report)
         elif decided.state == "promoted":
-            await self._complete(decided, report)
+            await self._complete(decided)
 
-    async def _complete(self, version: PolicyVersion, report: TrainingReport) -> None:
+    async def _complete(self, version: PolicyVersion) -> None:
         """Carry out a promotion that is on record, as far as a failure left it undone."""
         if self._policy.current.number != version.number:
             await self._policy.stage(version)
             await self._policy.promote(version)
-        await self._measure_held_out(version, report.round)
 
     async def _put_on_trial(self, report: TrainingReport) -> None:
+        await self._measure_current()
         old = self._policy.current
         base = await self._evaluate(old, "gate", staged=False, round=report.round)
         before = await self._policy.log_probabilities([probe.token_ids for probe in report.probes])
@@ -187,7 +197,6 @@ class Publisher:
             await self._refuse(trial, report)
             return
         log.info("version_promoted", version=trial.number, name=trial.name, reason=trial.reason)
-        await self._measure_held_out(trial, report.round)
         self._activity = "idle"
 
     async def _try(

@@ -14,7 +14,8 @@ from actors.panel import Panel
 from actors.pipeline import Concurrency, Parts, Pipeline, RoundRule
 from actors.publisher import PublishingRule
 from actors.trainer import TrainingRule
-from commands.serving import Serving, chosen_dtype, chosen_way
+from actors.turns import TrainingInTurn
+from commands.serving import Serving, chosen_dtype, chosen_way, shares_cores
 from commands.task_sets import TaskSets
 from evals.evaluation import make_evaluation
 from evals.gate import gate
@@ -39,8 +40,10 @@ def executor_of(settings: Settings, sandbox: Sandbox, ledger: Ledger) -> Executo
     return Executor(sandbox, ledger, limits=limits, references=settings.decide.references)
 
 
-def evaluator_of(settings: Settings, policy: Policy, executor: Executor, ledger: Ledger) -> Evaluator:
-    """Return the evaluator."""
+def evaluator_of(
+    settings: Settings, policy: Policy, executor: Executor, ledger: Ledger, turn: trio.Lock | None = None
+) -> Evaluator:
+    """Return the evaluator; `turn` is held while it works."""
     return Evaluator(
         policy,
         executor,
@@ -51,6 +54,7 @@ def evaluator_of(settings: Settings, policy: Policy, executor: Executor, ledger:
         stop=settings.generate.stop,
         concurrency=settings.evaluate.concurrency,
         seed=settings.run.seed,
+        turn=turn,
     )
 
 
@@ -110,9 +114,10 @@ async def build_pipeline(
     """Return the pipeline, taking up where the ledger ends."""
     settled = len(await ledger.find(RoundSettled))
     panel = Panel(serving.judges, ledger, max_tokens=settings.judge.max_tokens)
+    turn = trio.Lock()
     parts = Parts(
         policy=serving.policy,
-        trainer=trainer,
+        trainer=TrainingInTurn(trainer, turn) if shares_cores(settings) else trainer,
         ledger=ledger,
         gate=partial(
             gate, tolerance=settings.gate.tolerance, confidence=settings.gate.confidence, seed=settings.run.seed
@@ -122,7 +127,7 @@ async def build_pipeline(
         panel=panel,
         judge=_judge(settings, panel, ledger),
         critic=_critic(settings, serving, executor, ledger),
-        evaluator=evaluator_of(settings, serving.policy, executor, ledger),
+        evaluator=evaluator_of(settings, serving.policy, executor, ledger, turn),
         train_tasks=tasks.train,
         gate_tasks=tasks.gate,
         held_out_tasks=tasks.held_out,

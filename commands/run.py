@@ -26,7 +26,7 @@ from ledger.queries import read_records
 from ledger.run_folder import RunFolder
 from ledger.sqlite import open_ledger
 from protocols.errors import UsageError
-from protocols.records import PolicyVersion, RoundSettled
+from protocols.records import Evaluation, PolicyVersion, RoundSettled
 from protocols.settings import Settings, load_settings
 from sandbox.process import ProcessSandbox
 from trainer.model_folder import resolve_model
@@ -72,8 +72,12 @@ async def _run(settings: Settings, console: Console) -> int:
 
 
 def _is_over(folder: RunFolder, settings: Settings) -> bool:
-    """Whether every round was settled before, so that nothing needs to be started."""
-    return folder.ledger.exists() and len(read_records(folder.ledger, RoundSettled)) >= settings.run.rounds
+    """Whether every round was settled before and its last version measured, so that nothing needs to be started."""
+    if not folder.ledger.exists() or len(read_records(folder.ledger, RoundSettled)) < settings.run.rounds:
+        return False
+    standing = [v.number for v in read_records(folder.ledger, PolicyVersion) if v.state in ("base", "promoted")]
+    measured = {(e.version, e.purpose) for e in read_records(folder.ledger, Evaluation)}
+    return settings.tasks.held_out is None or (max(standing, default=0), "held_out") in measured
 
 
 async def _begin(

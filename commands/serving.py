@@ -49,6 +49,11 @@ def chosen_way(settings: Settings) -> Way:
     return choose_way(settings.publish.way, device if is_managed(settings) else "gpu")
 
 
+def shares_cores(settings: Settings) -> bool:
+    """Whether the managed server computes on the very cores that the trainer needs."""
+    return is_managed(settings) and choose_device(settings.server.device, this_machine()) == "cpu"
+
+
 def chosen_dtype(settings: Settings) -> Dtype:
     """Return the dtype of serving."""
     machine = this_machine()

@@ -1,7 +1,7 @@
 """Python source to syntax tree and back, without exceptions: what small models write often does not parse.
 
-Invariant: nothing here runs code, and no input makes it raise or print. It does not say why something fails to parse; the
-sandbox does.
+Invariant: nothing here runs code, and no input makes it raise or print. It does not say why something fails to parse;
+the sandbox does.
 """
 
 import ast

@@ -116,8 +116,8 @@ class ServerSettings(_Section):
     tuned: bool = True
     """False starts vLLM with its own defaults (for comparison)."""
     compiled: bool = True
-    """Compiling takes minutes at the first start and makes answers a sixth faster; it needs a C++ compiler on a CPU, and
-    is left out where there is none."""
+    """Compiling takes minutes at the first start, and makes answers a sixth faster. On a CPU it needs a C++ compiler,
+    and is left out where there is none."""
     ready_s: Seconds = 600.0
     restarts: Annotated[int, Field(ge=0)] = 5
     """How often in an hour a server that died is started again."""

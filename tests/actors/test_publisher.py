@@ -259,6 +259,27 @@ async def test_a_version_that_cannot_be_taken_back_is_loud() -> None:
     assert await bench.ledger.find(PolicyVersion) == ()
 
 
+async def test_a_round_is_settled_before_its_version_is_measured_so_that_the_next_begins_meanwhile() -> None:
+    bench = Bench()
+    settled_at_held_out: list[int] = []
+
+    def script(request: ChatRequest, version: int) -> list[str]:
+        if version and number_in(request) in (20, 21):
+            settled_at_held_out.append(bench.board.settled)
+        return improving(request, version)
+
+    bench = Bench(script)
+    await bench.publish(make_report(1), RoundClosed(round=0))
+    assert settled_at_held_out == [1] * len(HELD_OUT)
+
+
+async def test_every_version_of_a_round_is_measured() -> None:
+    bench = Bench()
+    await bench.publish(make_report(1), make_report(2), RoundClosed(round=0))
+    measured = [one.version for one in await bench.ledger.find(Evaluation) if one.purpose == "held_out"]
+    assert measured == [0, 1, 2]
+
+
 async def test_a_held_out_evaluation_that_fails_does_not_undo_a_promotion() -> None:
     failing = [True]
 
@@ -304,7 +325,7 @@ async def test_a_promotion_in_between_starts_the_count_anew() -> None:
 
 
 async def test_rounds_are_settled_on_record_before_the_planner_hears_of_it() -> None:
-    ledger = BrittleLedger(at=3, act=raise_error(Fault("disk")))  # after the two evaluations of the base model
+    ledger = BrittleLedger(at=1, act=raise_error(Fault("disk")))
     bench = Bench(ledger=ledger)
     await bench.feed(RoundClosed(round=0))
     with pytest.raises(Fault):

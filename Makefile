@@ -21,8 +21,9 @@ $(READY): requirements.lock
 demo: $(READY) ## Refine the embedded model on the project's own tasks, and show what came of it.
 	$(BIN)/python main.py run configs/demo.toml
 
-test: $(READY) ## Run all tests.
-	$(BIN)/python -m pytest
+test: $(READY) ## Run all tests: the quick ones side by side, then those with a real server and real training.
+	$(BIN)/python -m pytest -q -m "not real" -n auto
+	$(BIN)/python -m pytest -v -m real
 
 check: $(READY) ## Run all linters: format, lint, types, architecture.
 	$(BIN)/ruff format --check .

@@ -17,11 +17,11 @@ PERSPECTIVES = ("correctness", "efficiency", "robustness", "readability")
 def answer_prompt(task: Task) -> tuple[Message, ...]:
     """Return the turns that ask the policy for an answer to `task`."""
     how = (
-        f"Write the Python code that defines `{task.entry_point}`."
+        f"Answer with one Python code block that defines `{task.entry_point}`."
         if task.kind == "function"
-        else "Write a complete Python program that reads standard input and prints to standard output."
+        else "Answer with one Python code block: a program that reads standard input and prints to standard output."
     )
-    return (Message(role="user", content=f"{task.instruction.strip()}\n\n{how} Answer with one code block."),)
+    return (Message(role="user", content=f"{task.instruction.strip()}\n\n{how}"),)
 
 
 def answer_text(code: str) -> str:

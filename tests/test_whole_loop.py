@@ -22,9 +22,9 @@ SETTINGS = """
 [run]
 name = "whole"
 rounds = 2
-tasks_per_round = 4
+tasks_per_round = 3
 [tasks]
-limit = 8
+limit = 5
 [server]
 compiled = false
 [decide]
@@ -124,7 +124,7 @@ def test_answers_are_judged_by_the_real_model(done: Done) -> None:
 
 
 def test_every_version_is_measured_on_the_held_out_tasks(done: Done) -> None:
-    held_out = {task.id for task in load_tasks(str(ROOT / "tasks" / "held_out.jsonl"), limit=8)}
+    held_out = {task.id for task in load_tasks(str(ROOT / "tasks" / "held_out.jsonl"), limit=5)}
     measured = {
         evaluation.version: {result.task_id for result in evaluation.results}
         for evaluation in read_records(done.ledger, Evaluation)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 MICRO_BATCH_COST_TOKENS = 48
-"""What one more forward and backward pass costs besides its tokens, in tokens (measured on a two-core CPU)."""
+"""What one more forward and backward pass costs besides its tokens, in tokens: an estimate for a two-core CPU."""
 
 
 def optimiser_batches(count: int, size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -18,7 +18,8 @@ from endpoints.machine import this_machine
 from endpoints.model_size import model_size
 from endpoints.policy import LogProbabilities, ServedPolicy
 from endpoints.server import ManagedServer, free_port
-from endpoints.server_plan import ServerWish, Way, plan_server
+from endpoints.server_log import read_tail
+from endpoints.server_plan import ServerWish, Way, choose_dtype, plan_server
 from endpoints.ways import AdapterWay, InPlaceWay
 from protocols.records import PolicyVersion
 from tests.endpoints.support import asking, version
@@ -49,22 +50,24 @@ def difference(left: LogProbabilities, right: LogProbabilities) -> float:
 
 @asynccontextmanager
 async def served(model: Path, way: Way, folder: Path) -> AsyncGenerator[Served]:
-    size = model_size(str(model), "bfloat16")
+    machine = this_machine()
+    dtype = choose_dtype("auto", "cpu", machine)
+    size = model_size(str(model), dtype)
     assert size is not None
     wish = ServerWish(
         model=str(model),
         local=True,
         served_name="policy",
-        dtype="bfloat16",
+        dtype=dtype,
         way=way,
         port=free_port(),
         device="cpu",
         adapter_rank=16,
         max_model_tokens=1024,
         max_sequences=8,
-        arguments=("--enforce-eager",),
+        compiled=False,
     )
-    plan = plan_server(wish, this_machine(), size)
+    plan = plan_server(wish, machine, size)
     server = ManagedServer(
         command=plan.command,
         environment=plan.environment,
@@ -73,10 +76,14 @@ async def served(model: Path, way: Way, folder: Path) -> AsyncGenerator[Served]:
         ready_s=READY_S,
     )
     publishing = AdapterWay("policy") if way == "adapter" else InPlaceWay("policy", base_weights=str(model), drain_s=60)
-    async with Endpoint(name="local", url=server.url) as endpoint, trio.open_nursery() as nursery:
+    async with Endpoint(name="local", url=server.url, sends_seeds=False) as endpoint, trio.open_nursery() as nursery:
         policy = ServedPolicy(version(0), [(endpoint, publishing)], random=Random(0))
         await nursery.start(server.serve, endpoint, partial(policy.restore, endpoint))
-        yield Served(policy, endpoint, server)
+        try:
+            yield Served(policy, endpoint, server)
+        except BaseException as error:
+            error.add_note(f"{server.starts} starts; the server's log ends:\n{read_tail(server.log)}")
+            raise
         nursery.cancel_scope.cancel()
 
 

@@ -176,7 +176,7 @@ class TestSources:
         with pytest.raises(TasksError, match="at least one task"):
             load_tasks(str(path))
 
-    @pytest.mark.parametrize("content", [b"not compressed", gzip.compress(b"{}" * 99)[:-9]])
+    @pytest.mark.parametrize("content", [b"not compressed", gzip.compress(b"{}" * 99, mtime=0)[:-9]])
     def test_a_broken_compressed_file(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "x.jsonl.gz"
         path.write_bytes(content)

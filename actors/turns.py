@@ -1,7 +1,7 @@
 """Training and evaluation take turns where one machine's cores both serve and train.
 
 Matrix products on all cores from two processes at once lose most of their speed to each other: on two cores a server
-fell from 120 to 38 tokens a second beside a training job.
+fell from 120 to 38 tokens a second beside other work.
 """
 
 from collections.abc import Callable, Sequence

@@ -166,11 +166,12 @@ def test_the_terminal_ends_with_the_table_and_the_plot_is_drawn(done: Done) -> N
     assert (done.folder / "pass_at_1.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_command_again_finds_nothing_to_do(done: Done) -> None:
-    before = last_sequence(done.ledger)
+def test_the_same_command_again_finds_nothing_to_do_and_starts_nothing(done: Done) -> None:
+    before, server_log = last_sequence(done.ledger), (done.folder / "logs" / "vllm.log").read_bytes()
     again = command(done.folder.parent.parent, "run", "config.toml")
     assert again.returncode == 0, again.stderr
     assert last_sequence(done.ledger) == before
+    assert (done.folder / "logs" / "vllm.log").read_bytes() == server_log
 
 
 def _trainings(done: Done) -> list[TrainingReport]:

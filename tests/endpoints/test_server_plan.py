@@ -104,7 +104,12 @@ def test_libraries_that_are_not_installed_are_left_out() -> None:
 def test_untuned_leaves_vllm_its_own_defaults() -> None:
     made = plan(tuned=False)
     assert not {"VLLM_CPU_OMP_THREADS_BIND", "LD_PRELOAD"} & made.environment.keys()
-    assert not {"--kv-cache-memory-bytes", "--max-num-seqs"} & set(made.command)
+    assert not {"--kv-cache-memory-bytes", "--max-num-seqs", "--block-size"} & set(made.command)
+
+
+def test_on_a_cpu_prefixes_are_shared_in_blocks_shorter_than_a_prompt() -> None:
+    assert value(plan(), "--block-size") == "32"
+    assert "--block-size" not in plan(device="gpu").command
 
 
 def test_nothing_is_compiled_when_not_wished_or_without_a_compiler() -> None:

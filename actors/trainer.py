@@ -7,7 +7,7 @@ import trio
 from actors.messages import RoundClosed
 from protocols.errors import TrainingError
 from protocols.identity import derive
-from protocols.ports import AdapterTrainer, Ledger, TrainingJob, TrainingProgress
+from protocols.ports import AdapterTrainer, Ledger, TrainingJob, TrainingProgress, TrainingRecipe
 from protocols.records import Batch, Example, PolicyVersion, Quarantined, TrainingReport
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -16,7 +16,7 @@ TrainerOutput = TrainingReport | RoundClosed
 
 
 class TrainingRule(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of step 8; see `protocols.settings.TrainSettings` for each."""
+    """Step 8, as far as it is the same for every batch."""
 
     model: str
     output_folder: str
@@ -24,19 +24,7 @@ class TrainingRule(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a job goes on from the last promoted adapter instead of the base model."""
     write_merged: bool
     probe_texts: tuple[str, ...]
-    rank: int
-    alpha: float
-    dropout: float
-    layers: int | None = None
-    learning_rate: float
-    warmup_share: float
-    epochs: int
-    batch_examples: int
-    micro_batch_tokens: int
-    max_tokens: int
-    weight_decay: float
-    max_gradient_norm: float
-    seed: int
+    recipe: TrainingRecipe
 
 
 class TrainerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,19 +136,7 @@ class Trainer:
             output_folder=rule.output_folder,
             write_merged=rule.write_merged,
             probe_texts=rule.probe_texts,
-            rank=rule.rank,
-            alpha=rule.alpha,
-            dropout=rule.dropout,
-            layers=rule.layers,
-            learning_rate=rule.learning_rate,
-            warmup_share=rule.warmup_share,
-            epochs=rule.epochs,
-            batch_examples=rule.batch_examples,
-            micro_batch_tokens=rule.micro_batch_tokens,
-            max_tokens=rule.max_tokens,
-            weight_decay=rule.weight_decay,
-            max_gradient_norm=rule.max_gradient_norm,
-            seed=rule.seed,
+            recipe=rule.recipe,
         )
 
     async def _last_adapter(self) -> str | None:

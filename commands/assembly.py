@@ -22,7 +22,7 @@ from evals.gate import gate
 from ledger.run_folder import RunFolder
 from method.overlap import overlap_index
 from protocols.identity import derive
-from protocols.ports import AdapterTrainer, Ledger, Limits, Policy, Sandbox
+from protocols.ports import AdapterTrainer, Ledger, Limits, Policy, Sandbox, TrainingRecipe
 from protocols.prompts import answer_prompt, answer_text
 from protocols.records import PolicyVersion, Probe, RoundSettled, Task
 from protocols.settings import Settings
@@ -227,20 +227,13 @@ def _training(settings: Settings, folder: RunFolder, model: str, tasks: TaskSets
         continues=rule.mode == "continue",
         write_merged=chosen_way(settings) == "in_place",
         probe_texts=probe_texts(settings, tasks.gate),
-        rank=rule.rank,
-        alpha=rule.alpha,
-        dropout=rule.dropout,
-        layers=rule.layers,
-        learning_rate=rule.learning_rate,
-        warmup_share=rule.warmup_share,
-        epochs=rule.epochs,
-        batch_examples=rule.batch_examples,
-        micro_batch_tokens=rule.micro_batch_tokens,
-        max_tokens=rule.max_tokens,
-        weight_decay=rule.weight_decay,
-        max_gradient_norm=rule.max_gradient_norm,
-        seed=settings.run.seed,
+        recipe=_recipe(settings),
     )
+
+
+def _recipe(settings: Settings) -> TrainingRecipe:
+    same = {name: getattr(settings.train, name) for name in TrainingRecipe.__struct_fields__ if name != "seed"}
+    return TrainingRecipe(**same, seed=settings.run.seed)
 
 
 def _publishing(settings: Settings) -> PublishingRule:

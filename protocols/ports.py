@@ -259,22 +259,9 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: float
 
 
-class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
-    """One training job, complete in itself: it can be done by another process, or again."""
+class TrainingRecipe(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job trains; its fields are those of `protocols.settings.TrainSettings` of the same names."""
 
-    id: str
-    """The batch's id."""
-    round: int
-    version: int
-    examples: tuple[Example, ...]
-    model: str
-    """Local folder or hub name of the base model."""
-    start_adapter: str | None
-    """Adapter folder to go on from (`continue` mode); None starts from the base model (`restart`)."""
-    output_folder: str
-    """Folder under which the adapter's own folder (`vNNNN-<hash>`) appears, whole or not at all."""
-    write_merged: bool
-    probe_texts: tuple[str, ...]
     rank: int
     alpha: float
     dropout: float
@@ -293,6 +280,25 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     layers: int | None = None
     """How many of the last layers get an adapter; None: all. Fewer are faster: nothing is sent back below them."""
+
+
+class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One training job, complete in itself: it can be done by another process, or again."""
+
+    id: str
+    """The batch's id."""
+    round: int
+    version: int
+    examples: tuple[Example, ...]
+    model: str
+    """Local folder or hub name of the base model."""
+    start_adapter: str | None
+    """Adapter folder to go on from (`continue` mode); None starts from the base model (`restart`)."""
+    output_folder: str
+    """Folder under which the adapter's own folder (`vNNNN-<hash>`) appears, whole or not at all."""
+    write_merged: bool
+    probe_texts: tuple[str, ...]
+    recipe: TrainingRecipe
 
 
 class AdapterTrainer(Protocol):

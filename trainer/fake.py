@@ -39,9 +39,11 @@ class FakeTrainer:
         """
         async with self._turn:
             self.jobs.append(job)
-            kept = [example for example in job.examples if 0 < _tokens(example) <= job.max_tokens]
+            kept = [example for example in job.examples if 0 < _tokens(example) <= job.recipe.max_tokens]
             if not kept:
-                raise TrainingError(f"none of {len(job.examples)} examples carries loss within {job.max_tokens} tokens")
+                raise TrainingError(
+                    f"none of {len(job.examples)} examples carries loss within {job.recipe.max_tokens} tokens"
+                )
             losses = await self._steps(job, len(kept), progress)
             return _report(job, kept, losses)
 
@@ -53,7 +55,7 @@ class FakeTrainer:
     async def _steps(
         self, job: TrainingJob, examples: int, progress: Callable[[TrainingProgress], None]
     ) -> tuple[float, ...]:
-        steps = job.epochs * -(-examples // job.batch_examples)
+        steps = job.recipe.epochs * -(-examples // job.recipe.batch_examples)
         losses: list[float] = []
         for step in range(1, steps + 1):
             await trio.sleep(self._step_s)
@@ -62,7 +64,7 @@ class FakeTrainer:
             losses.append(2.0 / step)
             progress(
                 TrainingProgress(
-                    step=step, steps=steps, loss=losses[-1], learning_rate=job.learning_rate, tokens_per_s=1000.0
+                    step=step, steps=steps, loss=losses[-1], learning_rate=job.recipe.learning_rate, tokens_per_s=1000.0
                 )
             )
         return tuple(losses)
@@ -72,7 +74,7 @@ def _report(job: TrainingJob, kept: Sequence[Example], losses: tuple[float, ...]
     weights = msgspec.json.encode(msgspec.structs.replace(job, output_folder=""))
     content_hash = hashlib.sha256(weights).hexdigest()
     folder = _write(job, weights, content_hash)
-    tokens = sum(_tokens(example) for example in kept) * job.epochs
+    tokens = sum(_tokens(example) for example in kept) * job.recipe.epochs
     return TrainingReport(
         id=job.id,
         round=job.round,

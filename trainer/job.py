@@ -31,7 +31,7 @@ def run_job(
     """
     started = time.perf_counter()
     selection = _select(base, job)
-    torch.manual_seed(job.seed)
+    torch.manual_seed(job.recipe.seed)
     with staging_folder(Path(job.output_folder), job.version) as staged:
         with attached(base, job) as model:
             outcome = _fit(model, base, selection, job, progress)
@@ -48,9 +48,9 @@ def run_job(
 
 
 def _select(base: BaseModel, job: TrainingJob) -> Selection:
-    selection = render_all(base.tokenizer, job.examples, job.max_tokens)
+    selection = render_all(base.tokenizer, job.examples, job.recipe.max_tokens)
     if not selection.rendered:
-        raise RenderingError(f"none of {len(job.examples)} examples carries loss within {job.max_tokens} tokens")
+        raise RenderingError(f"none of {len(job.examples)} examples carries loss within {job.recipe.max_tokens} tokens")
     return selection
 
 

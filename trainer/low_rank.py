@@ -63,11 +63,11 @@ def _fresh(base: BaseModel, job: TrainingJob) -> Any:
 
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
-        r=job.rank,
-        lora_alpha=job.alpha,  # type: ignore[arg-type]  # PEFT takes any number
-        lora_dropout=job.dropout,
+        r=job.recipe.rank,
+        lora_alpha=job.recipe.alpha,  # type: ignore[arg-type]  # PEFT takes any number
+        lora_dropout=job.recipe.dropout,
         target_modules=_linear_names(base),
-        layers_to_transform=_last_layers(base, job.layers),
+        layers_to_transform=_last_layers(base, job.recipe.layers),
     )
     return get_peft_model(base.model, config)
 

@@ -64,17 +64,19 @@ def fit(
     """
     steps = [
         batch
-        for epoch in range(job.epochs)
-        for batch in optimiser_batches(len(rendered), job.batch_examples, job.seed, epoch)
+        for epoch in range(job.recipe.epochs)
+        for batch in optimiser_batches(len(rendered), job.recipe.batch_examples, job.recipe.seed, epoch)
     ]
-    optimiser = torch.optim.AdamW(adapters, lr=job.learning_rate, weight_decay=job.weight_decay, foreach=True)
+    optimiser = torch.optim.AdamW(
+        adapters, lr=job.recipe.learning_rate, weight_decay=job.recipe.weight_decay, foreach=True
+    )
     losses: list[float] = []
     tokens = loss_tokens = 0
     for step, indices in enumerate(steps):
         started = time.perf_counter()
-        rate = job.learning_rate * rate_share(step, len(steps), job.warmup_share)
-        batches = _collate([rendered[index] for index in indices], job.micro_batch_tokens, base.device)
-        losses.append(_step(base, adapters, batches, optimiser, rate, job.max_gradient_norm))
+        rate = job.recipe.learning_rate * rate_share(step, len(steps), job.recipe.warmup_share)
+        batches = _collate([rendered[index] for index in indices], job.recipe.micro_batch_tokens, base.device)
+        losses.append(_step(base, adapters, batches, optimiser, rate, job.recipe.max_gradient_norm))
         step_tokens = sum(batch.tokens for batch in batches)
         tokens += step_tokens
         loss_tokens += sum(len(batch.targets) for batch in batches)

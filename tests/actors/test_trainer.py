@@ -14,6 +14,7 @@ from ledger.memory import MemoryLedger
 from method.examples import answer_example
 from protocols.errors import TrainingError
 from protocols.identity import derive
+from protocols.ports import TrainingRecipe
 from protocols.records import Batch, PolicyVersion, Quarantined, TrainingReport
 from tests.actors.parts import (
     BrittleLedger,
@@ -32,18 +33,20 @@ RULE = TrainingRule(
     continues=False,
     write_merged=True,
     probe_texts=("a probe",),
-    rank=16,
-    alpha=32.0,
-    dropout=0.0,
-    learning_rate=1e-4,
-    warmup_share=0.1,
-    epochs=2,
-    batch_examples=16,
-    micro_batch_tokens=2048,
-    max_tokens=1024,
-    weight_decay=0.0,
-    max_gradient_norm=1.0,
-    seed=3,
+    recipe=TrainingRecipe(
+        rank=16,
+        alpha=32.0,
+        dropout=0.0,
+        learning_rate=1e-4,
+        warmup_share=0.1,
+        epochs=2,
+        batch_examples=16,
+        micro_batch_tokens=2048,
+        max_tokens=1024,
+        weight_decay=0.0,
+        max_gradient_norm=1.0,
+        seed=3,
+    ),
 )
 EXAMPLES = tuple(answer_example(make_task(n), good(n), origin="self", round=0, version=0) for n in (1, 2, 3))
 

@@ -25,7 +25,7 @@ from evals.evaluation import make_evaluation
 from evals.gate import gate
 from ledger.memory import MemoryLedger
 from method.overlap import overlap_index
-from protocols.ports import ChatRequest
+from protocols.ports import ChatRequest, TrainingRecipe
 from protocols.records import LEDGER_KINDS, LedgerRecord, PolicyVersion, RoundSettled
 from tests.actors.parts import (
     LIMITS,
@@ -169,18 +169,20 @@ def training_rule(folder: Path) -> TrainingRule:
         continues=False,
         write_merged=True,
         probe_texts=("probe",),
-        rank=16,
-        alpha=32.0,
-        dropout=0.0,
-        learning_rate=1e-4,
-        warmup_share=0.1,
-        epochs=1,
-        batch_examples=16,
-        micro_batch_tokens=2048,
-        max_tokens=1024,
-        weight_decay=0.0,
-        max_gradient_norm=1.0,
-        seed=7,
+        recipe=TrainingRecipe(
+            rank=16,
+            alpha=32.0,
+            dropout=0.0,
+            learning_rate=1e-4,
+            warmup_share=0.1,
+            epochs=1,
+            batch_examples=16,
+            micro_batch_tokens=2048,
+            max_tokens=1024,
+            weight_decay=0.0,
+            max_gradient_norm=1.0,
+            seed=7,
+        ),
     )
 
 

@@ -57,7 +57,7 @@ def test_the_loss_decreases(base: BaseModel, tmp_path: Path) -> None:
 
 def test_selected_loss_and_gradients_equal_those_of_all_logits(base: BaseModel, tmp_path: Path) -> None:
     job = tiny.job("", tmp_path)
-    examples = render_all(base.tokenizer, job.examples, job.max_tokens).rendered
+    examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
     with attached(base, job) as model:
         adapters = [one for one in model.parameters() if one.requires_grad]
         with torch.no_grad():
@@ -91,7 +91,7 @@ def test_the_split_into_micro_batches_changes_nothing_but_speed(base: BaseModel,
 
 def test_tokens_are_counted_without_padding(base: BaseModel, tmp_path: Path) -> None:
     job = tiny.job("", tmp_path, epochs=3)
-    examples = render_all(base.tokenizer, job.examples, job.max_tokens).rendered
+    examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
     report = run_job(base, job, ignore, ignore)
     assert report.tokens == 3 * sum(len(one.ids) - 1 for one in examples)
     assert report.loss_tokens == 3 * sum(sum(one.learnt) for one in examples)
@@ -200,7 +200,7 @@ def test_dropout_is_repeatable(base: BaseModel, tmp_path: Path) -> None:
 def test_bfloat16_computes_with_float32_adapters(tiny_model: Path, tmp_path: Path) -> None:
     base = load_base_model(str(tiny_model), CPU, torch.bfloat16)
     job = tiny.job("", tmp_path)
-    examples = render_all(base.tokenizer, job.examples, job.max_tokens).rendered
+    examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
     with attached(base, job) as model:
         adapters = [one for one in model.parameters() if one.requires_grad]
         assert {one.dtype for one in adapters} == {torch.float32}

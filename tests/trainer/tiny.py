@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from protocols.ports import TrainingJob
+from protocols.ports import TrainingJob, TrainingRecipe
 from protocols.records import Example, Message
 
 SMOLLM2 = (
@@ -114,6 +114,8 @@ def job(model: Path | str, output_folder: Path | str, **changes: Any) -> Trainin
         "output_folder": str(output_folder),
         "write_merged": True,
         "probe_texts": ("def f(x):", "Hello there"),
+    }
+    recipe: dict[str, Any] = {
         "rank": 4,
         "alpha": 8.0,
         "dropout": 0.0,
@@ -127,7 +129,8 @@ def job(model: Path | str, output_folder: Path | str, **changes: Any) -> Trainin
         "max_gradient_norm": 1.0,
         "seed": 0,
     }
-    return TrainingJob(**{**fields, **changes})
+    recipe_changes = {name: changes.pop(name) for name in [*changes] if name in TrainingRecipe.__struct_fields__}
+    return TrainingJob(**{**fields, **changes}, recipe=TrainingRecipe(**{**recipe, **recipe_changes}))
 
 
 def example(number: int, kind: Any, code: str, messages: tuple[Message, ...]) -> Example:

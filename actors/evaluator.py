@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import msgspec
 import trio
 
 from actors.executor import Executor
@@ -10,14 +9,7 @@ from method.extraction import extract_code
 from protocols.identity import derive
 from protocols.ports import Assessor, ChatRequest, Ledger, Policy
 from protocols.prompts import answer_prompt
-from protocols.records import NOT_EXECUTABLE, Evaluation, EvaluationPurpose, PolicyVersion, Task, TaskResult
-
-
-class _Answered(msgspec.Struct, frozen=True, kw_only=True):
-    result: TaskResult
-    executable: int
-    prompt_tokens: int
-    completion_tokens: int
+from protocols.records import NOT_EXECUTABLE, EvaluatedTask, Evaluation, EvaluationPurpose, PolicyVersion, Task
 
 
 class Evaluator:
@@ -70,7 +62,7 @@ class Evaluator:
         staged: bool,
         progress: Callable[[int, int], None] = lambda done, of: None,
     ) -> Evaluation:
-        """Return the evaluation of `version` on `tasks`, from the ledger if it was made before.
+        """Return the evaluation of `version` on `tasks`, from the ledger as far as it was made before.
 
         Args:
             version: the policy version that answers.
@@ -89,27 +81,29 @@ class Evaluator:
         known = await self._known(version, purpose)
         if known is not None:
             return known
-        answered: dict[str, _Answered] = {}
+        answered = await self._answered(version, purpose)
         places = trio.CapacityLimiter(self._concurrency)
 
         async def answer(task: Task) -> None:
             async with places:
                 request = self._request(task, purpose, samples, temperature)
-                answered[task.id] = await self._answer(task, request, version if staged else None)
+                record = await self._answer(version, task, request, purpose, round, staged=staged)
+                await self._ledger.append(record)
+                answered[record.id] = record
             progress(len(answered), len(tasks))
 
         async with self._turn, trio.open_nursery() as nursery:
             start = trio.current_time()
             for task in tasks:
-                nursery.start_soon(answer, task)
-        counted = [answered[task.id] for task in tasks]
+                if _id_of(version, purpose, task) not in answered:
+                    nursery.start_soon(answer, task)
+        counted = [answered[_id_of(version, purpose, task)] for task in tasks]
         evaluation = self._assess(
             purpose=purpose,
             version=version.number,
             round=round,
             results=[one.result for one in counted],
-            executable_share=sum(one.executable for one in counted)
-            / max(1, sum(one.result.samples for one in counted)),
+            executable_share=sum(one.executable for one in counted) / max(1, sum(one.samples for one in counted)),
             prompt_tokens=sum(one.prompt_tokens for one in counted),
             completion_tokens=sum(one.completion_tokens for one in counted),
             seconds=trio.current_time() - start,
@@ -120,6 +114,10 @@ class Evaluator:
     async def _known(self, version: PolicyVersion, purpose: EvaluationPurpose) -> Evaluation | None:
         known = await self._ledger.find(Evaluation, version=version.number)
         return next((evaluation for evaluation in known if evaluation.purpose == purpose), None)
+
+    async def _answered(self, version: PolicyVersion, purpose: EvaluationPurpose) -> dict[str, EvaluatedTask]:
+        known = await self._ledger.find(EvaluatedTask, version=version.number)
+        return {record.id: record for record in known if record.purpose == purpose}
 
     def _request(self, task: Task, purpose: str, samples: int, temperature: float) -> ChatRequest:
         return ChatRequest(
@@ -132,8 +130,17 @@ class Evaluator:
             seed=int(derive(purpose, self._seed, task.id)[:8], 16) >> 1,
         )
 
-    async def _answer(self, task: Task, request: ChatRequest, staged: PolicyVersion | None) -> _Answered:
-        answer = await self._policy.chat(request, staged=staged)
+    async def _answer(
+        self,
+        version: PolicyVersion,
+        task: Task,
+        request: ChatRequest,
+        purpose: EvaluationPurpose,
+        round: int,
+        *,
+        staged: bool,
+    ) -> EvaluatedTask:
+        answer = await self._policy.chat(request, staged=version if staged else None)
         solved = executable = 0
         codes = [extract_code(choice.text, task.entry_point) for choice in answer.choices]
         for code in set(codes):
@@ -142,9 +149,20 @@ class Evaluator:
             solved += times if result.outcomes and all(outcome.passed for outcome in result.outcomes) else 0
             passed_any = any(outcome.passed for outcome in result.outcomes)
             executable += times if passed_any or result.error_class not in NOT_EXECUTABLE else 0
-        return _Answered(
-            result=TaskResult(task_id=task.id, samples=len(codes), correct=solved),
+        return EvaluatedTask(
+            id=_id_of(version, purpose, task),
+            task_id=task.id,
+            purpose=purpose,
+            version=version.number,
+            round=round,
+            samples=len(codes),
+            correct=solved,
             executable=executable,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
         )
+
+
+def _id_of(version: PolicyVersion, purpose: EvaluationPurpose, task: Task) -> str:
+    """Return the id of one task's answers; by the version's name, which holds a hash of its weights."""
+    return derive("evaluated_task", purpose, version.name, task.id)

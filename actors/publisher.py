@@ -135,15 +135,19 @@ class Publisher:
             await self._measure_current()
             return await self._inbox.receive()
 
-    async def _measure_current(self) -> None:
-        """Evaluate the current version on the gate's tasks and the held-out ones, unless that was done before."""
+    async def _measure_current(self) -> Evaluation:
+        """Evaluate the current version on the gate's tasks and the held-out ones, unless that was done before.
+
+        Returns its evaluation on the gate's tasks.
+        """
         current = self._policy.current
         report = await self._ledger.get(TrainingReport, current.batch_id) if current.batch_id is not None else None
         made_in = report.round if report is not None else 0
-        await self._evaluate(current, "gate", staged=False, round=made_in)
+        on_gate = await self._evaluate(current, "gate", staged=False, round=made_in)
         if self._held_out:
             evaluation = await self._evaluate(current, "held_out", staged=False, round=made_in)
             self._pass_at_1 = evaluation.pass_at_1
+        return on_gate
 
     async def _settle(self, round: int) -> None:
         record = RoundSettled(
@@ -171,9 +175,8 @@ class Publisher:
             await self._policy.promote(version)
 
     async def _put_on_trial(self, report: TrainingReport) -> None:
-        await self._measure_current()
+        base = await self._measure_current()
         old = self._policy.current
-        base = await self._evaluate(old, "gate", staged=False, round=report.round)
         before = await self._policy.log_probabilities([probe.token_ids for probe in report.probes])
         trial = _version(report, old)
         self._activity = f"staging {trial.name}"

@@ -1,9 +1,9 @@
 """Looking at a task's Python without running it: does it parse, what does it define, what does a test call."""
 
 import ast
-import warnings
 from collections.abc import Iterator
 
+from method.parsing import tree_of
 from protocols.errors import TasksError
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -16,9 +16,7 @@ def check_parses(field: str, code: str) -> ast.Module:
         TasksError: it is not Python; the text names `field`.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
-            return ast.parse(code)
+        return tree_of(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise TasksError(f"field `{field}`: expected Python, but it does not parse ({error}): {code[:80]!r}") from error
 

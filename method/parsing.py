@@ -1,17 +1,28 @@
-"""Python source to syntax tree and back, without exceptions: what small models write often does not parse.
+"""Python source to syntax tree and back: what small models write often does not parse.
 
-Invariant: nothing here runs code, and no input makes it raise or print. It does not say why something fails to parse;
-the sandbox does.
+Invariant: nothing here runs code or prints, and only `tree_of` raises. It does not say why something fails to parse; the
+sandbox does.
 """
 
 import ast
 import warnings
 
 
+def tree_of(code: str) -> ast.Module:
+    """Return the syntax tree of `code`, without the warnings (`1or 2`, an unknown escape) that Python would print.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it does not parse.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code)
+
+
 def parse(code: str) -> ast.Module | None:
     """Return the syntax tree of `code`, or None when it does not parse (also: null bytes, absurd nesting)."""
     try:
-        return _tree(code)
+        return tree_of(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -19,19 +30,12 @@ def parse(code: str) -> ast.Module | None:
 def error_line(code: str) -> int | None:
     """Return the 1-based line at which `code` stops being Python; None when it parses or no line can be named."""
     try:
-        _tree(code)
+        tree_of(code)
     except SyntaxError as error:
         return error.lineno
     except (ValueError, RecursionError, MemoryError):
         return None
     return None
-
-
-def _tree(code: str) -> ast.Module:
-    """Parse without the warnings (`1or 2`, an unknown escape) that Python would write to the run's own terminal."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(code)
 
 
 def unparse(tree: ast.Module) -> str | None:

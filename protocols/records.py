@@ -5,7 +5,7 @@ Frozen, keyword-only and tagged; unknown fields are refused on decoding. Ids are
 (`_bytes`), lengths tokens (`_tokens`). A candidate that fails is a record, never an exception.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -354,6 +354,29 @@ class TaskResult(Record, frozen=True, kw_only=True):
     correct: int
 
 
+class EvaluatedTask(Record, frozen=True, kw_only=True):
+    """How one version answered one task of an evaluation. Made by the evaluator.
+
+    Kept so that an evaluation that was cut off goes on where it was.
+    """
+
+    id: str
+    task_id: str
+    purpose: EvaluationPurpose
+    version: int
+    round: int
+    samples: int
+    correct: int
+    executable: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def result(self) -> TaskResult:
+        """Return what counts for pass@k."""
+        return TaskResult(task_id=self.task_id, samples=self.samples, correct=self.correct)
+
+
 class Evaluation(Record, frozen=True, kw_only=True):
     """One policy version's answers to one set of tasks. Made by the Publisher's gate and by `eval`."""
 
@@ -435,6 +458,7 @@ LedgerRecord = (
     | FilterCount
     | Batch
     | TrainingReport
+    | EvaluatedTask
     | Evaluation
     | PolicyVersion
     | Round
@@ -443,21 +467,4 @@ LedgerRecord = (
 )
 """Every kind that the ledger keeps."""
 
-LEDGER_KINDS: tuple[type[LedgerRecord], ...] = (
-    Task,
-    Candidate,
-    Generation,
-    Execution,
-    Verdict,
-    Decision,
-    Critique,
-    Example,
-    FilterCount,
-    Batch,
-    TrainingReport,
-    Evaluation,
-    PolicyVersion,
-    Round,
-    RoundSettled,
-    Quarantined,
-)
+LEDGER_KINDS: tuple[type[LedgerRecord], ...] = get_args(LedgerRecord)

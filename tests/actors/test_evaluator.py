@@ -135,3 +135,23 @@ async def test_an_endpoint_that_fails_leaves_no_evaluation() -> None:
     with pytest.raises(ExceptionGroup):
         await evaluate(make_evaluator(policy, ledger))
     assert await ledger.find(Evaluation) == ()
+
+
+async def test_an_evaluation_that_was_cut_off_asks_only_for_what_is_missing() -> None:
+    ledger = MemoryLedger()
+    whole = await evaluate(make_evaluator(scripted_policy(mixed), MemoryLedger()))
+    answered: list[int] = []
+
+    def failing_at_the_third(number: int, version: int) -> list[str]:
+        if len(answered) == 2:
+            raise EndpointBroken("down")
+        answered.append(number)
+        return mixed(number, version)
+
+    with pytest.raises(ExceptionGroup):
+        await evaluate(make_evaluator(scripted_policy(failing_at_the_third), ledger, concurrency=1))
+    again = scripted_policy(mixed)
+    evaluation = await evaluate(make_evaluator(again, ledger))
+    assert len(again.requests) == 1
+    assert evaluation.results == whole.results
+    assert evaluation.prompt_tokens == whole.prompt_tokens

@@ -11,6 +11,7 @@ import trio
 from actors.board import RoundBoard
 from actors.evaluator import Evaluator
 from actors.executor import Executor
+from actors.failures import first
 from actors.fake import ScriptedPolicy, log_probabilities_of
 from actors.messages import RoundClosed
 from actors.publisher import Publisher, PublishingRule
@@ -337,7 +338,17 @@ async def test_rounds_are_settled_on_record_before_the_planner_hears_of_it() -> 
     assert (settled.number, settled.version) == (0, 0)
 
 
-@pytest.mark.parametrize("at", range(1, 8))
+APPENDS = 2 * (len(GATE) + 1 + len(HELD_OUT) + 1) + 2
+"""Two versions on the gate and on the held-out tasks, each task and each evaluation; the version; the round."""
+
+
+async def test_the_appends_that_may_fail_are_all_tried() -> None:
+    ledger = BrittleLedger()
+    await _outcome(ledger)
+    assert ledger.appends == APPENDS
+
+
+@pytest.mark.parametrize("at", range(1, APPENDS + 1))
 async def test_whatever_append_fails_the_outcome_is_the_same(at: int) -> None:
     assert await _outcome(BrittleLedger(at=at, act=raise_error(Fault("disk")))) == await _outcome(BrittleLedger())
 
@@ -347,7 +358,8 @@ async def _outcome(ledger: BrittleLedger) -> list[LedgerRecord]:
     await bench.feed(make_report(1), RoundClosed(round=0))
     try:
         await bench.run()
-    except Fault:
+    except (Fault, ExceptionGroup) as error:
+        assert isinstance(first(error), Fault)
         assert bench.policy.staged is None
         await bench.run()
     assert bench.policy.current.number == 1

@@ -1,7 +1,7 @@
 """Python source to syntax tree and back: what small models write often does not parse.
 
-Invariant: nothing here runs code or prints, and only `tree_of` raises. It does not say why something fails to parse; the
-sandbox does.
+Invariant: nothing here runs code or prints, and only `tree_of` raises. It does not say why something fails to parse;
+the sandbox does.
 """
 
 import ast

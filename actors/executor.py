@@ -92,6 +92,8 @@ def make_execution(task: Task, round: int, subject_id: str, result: JobResult) -
         cpu_s=result.cpu_s,
         wall_s=result.wall_s,
         peak_bytes=result.peak_bytes,
+        outcome=result.outcome,
+        flaky=result.flaky,
     )
 
 
@@ -101,7 +103,9 @@ def execution_id(task: Task, subject_id: str) -> str:
 
 
 def _no_code(task: Task) -> JobResult:
-    outcome = TestOutcome(passed=False, error_class="missing_entry_point", message="the response holds no code")
+    outcome = TestOutcome(
+        passed=False, error_class="missing_entry_point", message="the response holds no code", outcome="runtime_error"
+    )
     return JobResult(
         outcomes=(outcome,) * len(task.tests),
         error_class="missing_entry_point",
@@ -110,4 +114,5 @@ def _no_code(task: Task) -> JobResult:
         cpu_s=0.0,
         wall_s=0.0,
         peak_bytes=0,
+        outcome=outcome.outcome,
     )

@@ -6,6 +6,7 @@
     ├── UsageError               the user gave something that cannot be used: exit code 2, nothing half-made
     │   ├── SettingsError        a settings file, key or override
     │   ├── TasksError           a tasks file or data set
+    │   ├── TestsFileError       a program's tests, given to `sandbox run`
     │   ├── ModelError           a model folder or hub name
     │   └── RunFolderError       a run folder of another configuration, or of another version of this project
     ├── EndpointError            an OpenAI-compatible endpoint
@@ -42,6 +43,12 @@ class SettingsError(UsageError):
 
 class TasksError(UsageError):
     """A tasks file or data set cannot be used; the text names file, line and field."""
+
+
+class TestsFileError(UsageError):
+    """A program's tests cannot be used; the text names the field and what was expected."""
+
+    __test__ = False  # not a pytest class
 
 
 class ModelError(UsageError):

@@ -18,6 +18,7 @@ from protocols.records import (
     Example,
     LedgerRecord,
     Message,
+    OutcomeKind,
     PolicyVersion,
     Probe,
     TaskResult,
@@ -207,6 +208,10 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float
     wall_s: float
     peak_bytes: int
+    outcome: OutcomeKind | None = None
+    """Of the first failure, or `pass`; None where the sandbox does not tell."""
+    flaky: bool = False
+    """Whether some test's verdict changed when it was run again."""
 
 
 class Sandbox(Protocol):

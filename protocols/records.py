@@ -29,6 +29,25 @@ ErrorClass = Literal[
 ]
 """Why a test or a whole candidate failed (method.md, step 2)."""
 
+OutcomeKind = Literal[
+    "pass",
+    "wrong",
+    "early_exit",
+    "bad_result",
+    "output_limit",
+    "timeout",
+    "memory",
+    "crash",
+    "syntax",
+    "runtime_error",
+    "violation",
+    "sandbox_failure",
+]
+"""How a test or a whole candidate ended. `wrong`: it gave another answer; `early_exit`: it ended its process before the
+test was done; `bad_result`: what came out is no result at all; `runtime_error`: it raised, or a program gave an exit
+status; `violation`: killed for a system call that no honest program makes; `sandbox_failure`: the machinery failed, and
+nothing is known of the candidate."""
+
 NOT_EXECUTABLE: frozenset[ErrorClass] = frozenset({"syntax", "missing_entry_point", "import"})
 """Classes that, for the whole candidate, mean that it could not be executed at all."""
 
@@ -56,11 +75,19 @@ class AssertTest(Record, frozen=True, kw_only=True, tag="assert"):
     code: str
 
 
+OutputComparison = Literal["lines", "exact", "tokens", "floats"]
+"""When two outputs are equal. `lines`: but for white space at the ends of lines and empty lines at the end; `exact`:
+character by character; `tokens`: but for any white space; `floats`: as `tokens`, and numbers within a tolerance."""
+
+
 class StdioTest(Record, frozen=True, kw_only=True, tag="stdio"):
-    """A program's input and the output it must print (compared without trailing white space)."""
+    """A program's input and the output it must print."""
 
     stdin: str
     stdout: str
+    comparison: OutputComparison = "lines"
+    tolerance: float = 1e-6
+    """For `floats`: largest absolute difference, or relative to the expected number where that is above one."""
 
 
 Test = AssertTest | StdioTest
@@ -141,7 +168,18 @@ class TestOutcome(Record, frozen=True, kw_only=True):
     message: str = ""
     """Exception text or difference, clipped."""
     expected: str | None = None
+    """Clipped, as `actual`; None where the test compares nothing that can be shown."""
     actual: str | None = None
+    outcome: OutcomeKind | None = None
+    """None in runs of earlier versions, which did not tell."""
+    traceback: str = ""
+    """The candidate's own lines that the exception passed, innermost last, clipped; empty when nothing was raised."""
+    cpu_s: float | None = None
+    """None, as for the next two, where the sandbox does not tell."""
+    wall_s: float | None = None
+    peak_bytes: int | None = None
+    flaky: bool = False
+    """Whether running it again gave another verdict. What is told here is what the first run showed."""
 
 
 class Execution(Record, frozen=True, kw_only=True):
@@ -161,6 +199,10 @@ class Execution(Record, frozen=True, kw_only=True):
     cpu_s: float
     wall_s: float
     peak_bytes: int
+    outcome: OutcomeKind | None = None
+    """Of the first failure, or `pass`; None in runs of earlier versions."""
+    flaky: bool = False
+    """Whether some test's verdict changed when it was run again."""
 
     @property
     def passed(self) -> int:

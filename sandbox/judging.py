@@ -2,7 +2,7 @@
 
 `assert f(2, 3) == 5` becomes the call `f(2, 3)`, which goes in, and the condition `<result> == 5`, which stays here:
 the expected value never enters the candidate's process. What cannot be taken apart so (several statements other than
-asserts, loops, `check(candidate)`, an expected value that is itself computed by code) is None: it must run in process.
+asserts, loops, an expected value that is itself computed by code) is None: it must run as code.
 """
 
 import ast
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from protocols.records import TestOutcome
-from sandbox.classification import claimed_failure, class_of, failure, show
+from sandbox.check_form import asserts_of_check
+from sandbox.classification import claimed_failure, class_of, failure, show, success
 from sandbox.conditions import BINARY, FUNCTIONS, TYPES, evaluate, function_of
 from sandbox.decoding import BadResult, decode, parse
 
@@ -53,12 +54,20 @@ def call_form(test_code: str, entry_point: str | None) -> CallForm | None:
     try:
         if len(test_code) > _MAX_TEST_LENGTH:
             return None
-        body = ast.parse(test_code).body
+        body = _statements(test_code, entry_point)
         splitter = _Splitter(entry_point)
         conditions = tuple(splitter.condition(statement) for statement in body)
     except (_NotSimple, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return CallForm(calls=tuple(splitter.calls), conditions=conditions) if conditions else None
+
+
+def _statements(test_code: str, entry_point: str | None) -> list[ast.stmt]:
+    body = ast.parse(test_code).body
+    if all(isinstance(statement, ast.Assert) for statement in body):
+        return body
+    asserts = asserts_of_check(test_code, entry_point)
+    return body if asserts is None else ast.parse("\n".join(asserts)).body
 
 
 class _Splitter:
@@ -143,38 +152,45 @@ def _identity_is_plain(node: ast.Compare) -> bool:
     return True
 
 
-def judge(form: CallForm, encoded_result: str) -> TestOutcome:
+def judge(form: CallForm, encoded_result: str, code: str = "") -> TestOutcome:
     """Return what a call test showed, from the claim of the process that made the calls.
 
     Args:
         form: the test.
         encoded_result: the claim: `results` so far and, if one of the calls raised, `error`. Untrusted.
+        code: the candidate's, for tracebacks.
     """
     try:
         claim = parse(encoded_result)
         results = claim.get("results")
         values = [decode(part) for part in cast(list[Any], results)] if isinstance(results, list) else []
     except BadResult as error:
-        return failure("other", f"the result could not be read: {error}")
+        return failure("bad_result", "other", f"the result could not be read: {error}")
     named = {f"<{index}>": value for index, value in enumerate(values[: len(form.calls)])}
     for condition in form.conditions:
         if any(f"<{hole}>" not in named for hole in condition.holes):
-            return claimed_failure(claim.get("error"))
+            return _unfinished(claim, code)
         outcome = _check(condition, named)
         if not outcome.passed:
             return outcome
-    return TestOutcome(passed=True)
+    return success()
+
+
+def _unfinished(claim: dict[str, Any], code: str) -> TestOutcome:
+    if "error" not in claim:
+        return failure("bad_result", "other", "the result lacks values, and says of no error")
+    return claimed_failure(claim["error"], code)
 
 
 def _check(condition: Condition, values: dict[str, Any]) -> TestOutcome:
     try:
         if evaluate(condition.expression, values):
-            return TestOutcome(passed=True)
+            return success()
     except Exception as error:  # a comparison of values that the candidate chose may raise anything
         names = tuple(kind.__name__ for kind in type(error).__mro__)
-        return failure(class_of(names), f"{names[0]}: {error} (while checking {condition.source})")
+        return failure("wrong", class_of(names), f"{names[0]}: {error} (while checking {condition.source})")
     expected, actual = _difference(condition, values)
-    return failure("wrong_answer", f"failed: assert {condition.source}", expected, actual)
+    return failure("wrong", "wrong_answer", f"failed: assert {condition.source}", expected, actual)
 
 
 def _difference(condition: Condition, values: dict[str, Any]) -> tuple[str, str]:
@@ -189,15 +205,3 @@ def _difference(condition: Condition, values: dict[str, Any]) -> tuple[str, str]
 
 def _has_hole(node: ast.expr) -> bool:
     return any(isinstance(part, ast.Name) and part.id.startswith("<") for part in ast.walk(node))
-
-
-def same_output(expected: str, actual: str) -> bool:
-    """Whether two program outputs are equal, white space at the end of lines and empty lines at the end apart."""
-    return _lines(expected) == _lines(actual)
-
-
-def _lines(text: str) -> list[str]:
-    lines = [line.rstrip() for line in text.split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines

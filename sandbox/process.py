@@ -24,10 +24,8 @@ import trio
 
 from protocols.errors import SandboxError
 from protocols.ports import Job, JobResult
-from protocols.records import TestOutcome
 from sandbox.bundle import ENVIRONMENT, FLAGS, START, build
 from sandbox.canaries import probe
-from sandbox.classification import failure
 from sandbox.conversation import end, talk
 from sandbox.plan import Plan, Report, plan_of, read_report, read_tier
 
@@ -112,19 +110,10 @@ class ProcessSandbox:
         plan = plan_of(job)
         request = _request(job, plan, user_id)
         if len(request) > _MAX_JOB_BYTES:
-            return _too_large(job, plan, self.tier)
+            return plan.refused(f"code and tests are over {_MAX_JOB_BYTES} bytes: not run", tier=self.tier)
         lines, errors = await self._converse(request, job, plan)
         reports = _reports(lines, errors)
-        outcomes = _outcomes(plan, reports)
-        return JobResult(
-            outcomes=outcomes[: len(job.tests)],
-            error_class=next((outcome.error_class for outcome in outcomes if not outcome.passed), None),
-            tier=read_tier(lines[0]),
-            evidence=plan.evidence,
-            cpu_s=sum(report.cpu_s for report in reports),
-            wall_s=time.monotonic() - start,
-            peak_bytes=max((report.peak_bytes for report in reports), default=0),
-        )
+        return plan.result(reports, tier=read_tier(lines[0]), wall_s=time.monotonic() - start)
 
     async def _converse(self, request: bytes, job: Job, plan: Plan) -> tuple[list[bytes], str]:
         deadline_s = _START_S + len(plan.tests) * (job.limits.wall_s + _SPARE_PER_TEST_S)
@@ -192,17 +181,3 @@ def _reports(lines: list[bytes], errors: str) -> list[Report]:
         return [read_report(line) for line in lines[1:]]
     except (ValueError, TypeError) as error:
         raise SandboxError(f"the sandbox's runner reported something unreadable: {error}") from error
-
-
-def _outcomes(plan: Plan, reports: list[Report]) -> tuple[TestOutcome, ...]:
-    known = tuple(test.outcome(report) for test, report in zip(plan.tests, reports, strict=False))
-    lost = failure("crash", "the sandbox's runner was killed while the candidate ran")
-    return known + (lost,) * (len(plan.tests) - len(known))
-
-
-def _too_large(job: Job, plan: Plan, tier: str) -> JobResult:
-    outcome = failure("other", f"code and tests are over {_MAX_JOB_BYTES} bytes: not run")
-    return JobResult(
-        outcomes=(outcome,) * len(job.tests),
-        error_class="other", tier=tier, evidence=plan.evidence, cpu_s=0.0, wall_s=0.0, peak_bytes=0,
-    )  # fmt: skip

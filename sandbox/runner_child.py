@@ -31,9 +31,11 @@ READY = b"S"
 RESULT_DESCRIPTOR = 3
 SOURCE_NAME = "<candidate>"
 _MAX_TEXT = 400
+_MAX_NAME = 80
+_MAX_FRAMES = 12
 _OPEN_FILES = 64
 _HIGHEST_DESCRIPTOR = 1024
-_OUT_OF_MEMORY = b'{"error":{"stage":"run","names":["MemoryError"],"text":"","line":null,"errno":null}}\n'
+_OUT_OF_MEMORY = b'{"error":{"stage":"run","names":["MemoryError"],"text":"","line":null,"errno":null,"frames":[]}}\n'
 
 
 def run(
@@ -174,7 +176,8 @@ def _describe(error: BaseException, stage: str) -> str:
     text = quote(_text(error))
     return (
         f'{{"stage":"{stage}","names":[{names}],"text":{text},'
-        f'"line":{"null" if line is None else line},"errno":{"null" if number is None else number}}}'
+        f'"line":{"null" if line is None else line},"errno":{"null" if number is None else number},'
+        f'"frames":[{_frames(error.__traceback__)}]}}'
     )
 
 
@@ -183,6 +186,17 @@ def _text(error: BaseException) -> str:
         return str(error.msg if isinstance(error, SyntaxError) else error)[:_MAX_TEXT]
     except Exception:
         return ""
+
+
+def _frames(traceback: TracebackType | None) -> str:
+    """Return the candidate's own lines that the exception passed, `[line, function]` each, the last ones only."""
+    frames: list[str] = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_filename == SOURCE_NAME:
+            frames.append(f"[{traceback.tb_lineno},{quote(code.co_name[:_MAX_NAME])}]")
+        traceback = traceback.tb_next
+    return ",".join(frames[-_MAX_FRAMES:])
 
 
 def _line(traceback: TracebackType | None) -> int | None:

@@ -61,10 +61,12 @@ def run_test(job: dict[str, Any], test: dict[str, Any], jail: Jail) -> tuple[str
     token = os.urandom(16).hex()
     output_bytes = job["limits"]["output_bytes"]
     captures = (_Capture(output_bytes), _Capture(output_bytes), _Capture(job["result_bytes"] + 4096))
+    start = time.monotonic()
     pid = _fork(job, test, token, jail, captures)
     end = _watch(pid, captures, job["limits"]["wall_s"])
     _kill_all(pid, jail)
     _, status, usage = os.wait4(pid, 0)
+    wall_s = time.monotonic() - start
     _reap_rest()
     for capture in captures:
         capture.close()
@@ -72,7 +74,7 @@ def run_test(job: dict[str, Any], test: dict[str, Any], jail: Jail) -> tuple[str
     number = os.waitstatus_to_exitcode(status)
     if end == "exit" and number < 0:
         end, number = _end_by_signal(-number, usage, job["limits"]["cpu_s"]), -number
-    return end, _report(end, number, usage, token, captures)
+    return end, _report(end, number, usage, wall_s, token, captures)
 
 
 def _fork(job: dict[str, Any], test: dict[str, Any], token: str, jail: Jail, captures: tuple[_Capture, ...]) -> int:
@@ -154,7 +156,9 @@ def _end_by_signal(number: int, usage: struct_rusage, cpu_s: float) -> str:
     return "timeout" if number == _SIGXCPU or (number == _SIGKILL and spent >= 0.8 * cpu_s) else "signal"
 
 
-def _report(end: str, status: int, usage: struct_rusage, token: str, captures: tuple[_Capture, ...]) -> str:
+def _report(
+    end: str, status: int, usage: struct_rusage, wall_s: float, token: str, captures: tuple[_Capture, ...]
+) -> str:
     out, err, result = (bytes(capture.data) for capture in captures)
     if not result.startswith(runner_child.READY):
         if end == "exit":
@@ -166,6 +170,7 @@ def _report(end: str, status: int, usage: struct_rusage, token: str, captures: t
         "status": str(status),
         "complete": "true" if complete else "false",
         "cpu_s": repr(usage.ru_utime + usage.ru_stime),
+        "wall_s": repr(wall_s),
         "peak_bytes": str(usage.ru_maxrss * 1024),
         "out": quote(out.decode("utf-8", "surrogateescape")),
         "err": quote(err[-2000:].decode("utf-8", "surrogateescape")),

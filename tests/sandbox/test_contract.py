@@ -5,7 +5,7 @@ import trio
 from trio.testing import assert_checkpoints
 
 from protocols.ports import Job, JobResult, Sandbox
-from protocols.records import TestOutcome
+from sandbox.classification import failure, success
 from sandbox.fake import FakeSandbox
 from sandbox.process import ProcessSandbox
 from tests.sandbox.making import function_job, passed
@@ -13,19 +13,21 @@ from tests.sandbox.making import function_job, passed
 RIGHT = function_job("def f(x):\n    return x", "assert f(1) == 1", "assert f(2) == 2")
 HALF = function_job("def f(x):\n    return 1", "assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3")
 BROKEN = function_job("def f(x:", "assert f(1) == 1", "assert f(2) == 2")
-FAIL = TestOutcome(passed=False, error_class="wrong_answer")
+FAIL = failure("wrong", "wrong_answer", "")
 OUTCOMES = {
-    RIGHT: (TestOutcome(passed=True),) * 2,
-    HALF: (TestOutcome(passed=True), FAIL, FAIL),
-    BROKEN: (TestOutcome(passed=False, error_class="syntax"),) * 2,
+    RIGHT: (success(),) * 2,
+    HALF: (success(), FAIL, FAIL),
+    BROKEN: (failure("syntax", "syntax", ""),) * 2,
 }
 
 
 def script(job: Job) -> JobResult:
     outcomes = OUTCOMES[job]
+    first = next((outcome for outcome in outcomes if not outcome.passed), success())
     return JobResult(
         outcomes=outcomes,
-        error_class=next((outcome.error_class for outcome in outcomes if not outcome.passed), None),
+        error_class=first.error_class,
+        outcome=first.outcome,
         tier="fake",
         evidence="tests",
         cpu_s=0.1,
@@ -46,6 +48,13 @@ async def test_there_is_one_outcome_per_test_in_order(any_sandbox: Sandbox):
 async def test_the_class_is_that_of_the_first_failure_and_none_when_everything_passed(any_sandbox: Sandbox):
     assert (await any_sandbox.run(RIGHT)).error_class is None
     assert (await any_sandbox.run(HALF)).error_class == "wrong_answer"
+
+
+async def test_the_outcome_is_that_of_the_first_failure_and_told_for_each_test(any_sandbox: Sandbox):
+    result = await any_sandbox.run(HALF)
+    assert (result.outcome, [outcome.outcome for outcome in result.outcomes]) == ("wrong", ["pass", "wrong", "wrong"])
+    assert (await any_sandbox.run(RIGHT)).outcome == "pass"
+    assert (await any_sandbox.run(BROKEN)).outcome == "syntax"
 
 
 async def test_code_that_cannot_be_executed_fails_every_test(any_sandbox: Sandbox):

@@ -1,7 +1,8 @@
 """The command line: parses, and hands over to `commands`.
 
-Exit codes: 0 done; 2 something given cannot be used (nothing half-made is left); 3 another failure; 4 the run paused
-itself; 130 interrupted. A run that was paused, interrupted or killed goes on with the same command.
+Exit codes: 0 done; 1 a program did not pass (`sandbox run`); 2 something given cannot be used (nothing half-made is
+left); 3 another failure; 4 the run paused itself; 130 interrupted. A run that was paused, interrupted or killed goes on
+with the same command.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from commands.evaluate import evaluate_command
 from commands.exit_code import FAILED, INTERRUPTED, PAUSED, WRONG_USE
 from commands.report import report_command, status_command
 from commands.run import run_command
+from commands.sandbox import sandbox_batch_command, sandbox_check_command, sandbox_run_command
 from protocols.errors import RefineError, RunPaused, UsageError
 
 
@@ -32,10 +34,14 @@ class _Options(argparse.Namespace):
     tasks: str | None
     version: int | None
     json: bool
+    program: Path | None
+    tests: Path | None
+    batch: Path | None
+    settings: Path | None
 
     def overrides(self) -> tuple[str, ...]:
         """Return the settings' overrides, the short options among them."""
-        named = {"model.name": self.model, "run.name": self.name}
+        named = {"model.name": getattr(self, "model", None), "run.name": getattr(self, "name", None)}
         return (*self.set, *(f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None))
 
 
@@ -74,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     _add_report(commands)
     _add_status(commands)
+    _add_sandbox(commands)
     return parser
 
 
@@ -125,7 +132,70 @@ def _add_status(commands: Any) -> None:
     parser.set_defaults(command=_status)
 
 
+_TESTS_HELP = """\
+the tests file is one JSON object, in one of these forms:
+  {"kind": "calls", "entry_point": "f", "cases": [{"args": [1], "expected": 41}]}
+      calls f(1); a case may have "kwargs", and a "tolerance" for numbers
+  {"kind": "stdio", "cases": [{"stdin": "3\\n", "stdout": "6"}]}
+      runs the program once per case; "comparison" may be "lines" (default: white space at line ends does not matter),
+      "exact", "tokens" or "floats" (with "tolerance", default 1e-6)
+  {"kind": "asserts", "setup": "", "asserts": ["assert f(1) == 41"]}
+  {"kind": "check", "entry_point": "f", "code": "def check(candidate): ..."}
+  {"kind": "unittest", "code": "class TestF(unittest.TestCase): ..."}
+each may have "limits": {"cpu_s", "wall_s", "memory_bytes", "output_bytes", "file_bytes", "processes"}, per test
+
+a batch has one such pair on each line:
+  {"id": "any", "code": "def f(x): ...", "tests": {...}}   or, with paths relative to the batch:
+  {"file": "f.py", "tests": "f.json"}
+
+outcomes: pass, wrong, early_exit, bad_result, output_limit, timeout, memory, crash, syntax, runtime_error, violation,
+sandbox_failure. A program's outcome is that of its first test that failed.
+exit codes: 0 passed; 1 did not; 2 a file cannot be used; 3 no sandbox to be had
+"""
+
+
+def _add_sandbox(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sandbox",
+        help="prove the sandbox, or run a program in it",
+        description="Run untrusted programs in isolation and tell what happened.",
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check",
+        help="probe the sandbox with harmless and hostile programs, and measure it",
+        description="Run every probe, print how it came out, the isolation that holds here (the tier) and runs per "
+        "second. Exit code 3, with the probe that failed and what helps, when no isolation is to be had.",
+    )
+    _add_sandbox_options(check)
+    check.set_defaults(command=_sandbox_check)
+    run = actions.add_parser(
+        "run",
+        help="run a program against tests",
+        description="Run one program against its tests, or a batch of such pairs, and print what happened.",
+        epilog=_TESTS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("program", type=Path, nargs="?", metavar="FILE", help="the program, a Python file")
+    run.add_argument("--tests", type=Path, metavar="FILE", help="its tests, a JSON file (see below)")
+    run.add_argument("--batch", type=Path, metavar="FILE", help="many programs with their tests, a JSON lines file")
+    _add_sandbox_options(run)
+    run.set_defaults(command=_sandbox_run)
+
+
+def _add_sandbox_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON: one object, or one a line for a batch")
+    parser.add_argument("--settings", type=Path, metavar="CONFIG", help="settings file whose [sandbox] section holds")
+    _add_set(parser)
+
+
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    _add_set(parser)
+    parser.add_argument("--model", metavar="NAME", help="base model: embedded, a local folder, or a hub name")
+    parser.add_argument("--name", metavar="NAME", help="name of the run's folder")
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         action="append",
@@ -133,8 +203,6 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="override one setting, in TOML's notation; may be given several times",
     )
-    parser.add_argument("--model", metavar="NAME", help="base model: embedded, a local folder, or a hub name")
-    parser.add_argument("--name", metavar="NAME", help="name of the run's folder")
 
 
 def _run(options: _Options) -> int:
@@ -151,6 +219,22 @@ def _report(options: _Options) -> int:
 
 def _status(options: _Options) -> int:
     return status_command(options.run)
+
+
+def _sandbox_check(options: _Options) -> int:
+    return sandbox_check_command(options.settings, options.overrides(), as_json=options.json)
+
+
+def _sandbox_run(options: _Options) -> int:
+    overrides = options.overrides()
+    if options.batch is not None and options.program is None and options.tests is None:
+        return sandbox_batch_command(options.batch, options.settings, overrides, as_json=options.json)
+    if options.batch is None and options.program is not None and options.tests is not None:
+        return sandbox_run_command(options.program, options.tests, options.settings, overrides, as_json=options.json)
+    raise UsageError(
+        "sandbox run takes either a program and its tests (FILE --tests FILE) or a batch (--batch FILE); "
+        "see main.py sandbox run --help"
+    )
 
 
 if __name__ == "__main__":

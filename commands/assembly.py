@@ -15,6 +15,7 @@ from actors.pipeline import Concurrency, Parts, Pipeline, RoundRule
 from actors.publisher import PublishingRule
 from actors.trainer import TrainingRule
 from actors.turns import TrainingInTurn
+from commands.sandboxes import limits_of, repeating
 from commands.serving import Serving, chosen_dtype, chosen_way, shares_cores
 from commands.task_sets import TaskSets
 from evals.evaluation import make_evaluation
@@ -22,7 +23,7 @@ from evals.gate import gate
 from ledger.run_folder import RunFolder
 from method.overlap import overlap_index
 from protocols.identity import derive
-from protocols.ports import AdapterTrainer, Ledger, Limits, Policy, Sandbox, TrainingRecipe
+from protocols.ports import AdapterTrainer, Ledger, Policy, Sandbox, TrainingRecipe
 from protocols.prompts import answer_prompt, answer_text
 from protocols.records import PolicyVersion, Probe, RoundSettled, Task
 from protocols.settings import Settings
@@ -34,10 +35,7 @@ CANARY_TOLERANCE = {"bfloat16": 0.1, "float16": 0.05, "float32": 0.02}
 def executor_of(settings: Settings, sandbox: Sandbox, ledger: Ledger) -> Executor:
     """Return the Executor."""
     rule = settings.sandbox
-    limits = Limits(
-        cpu_s=rule.cpu_s, wall_s=rule.wall_s, memory_bytes=rule.memory_bytes, output_bytes=rule.output_bytes
-    )
-    return Executor(sandbox, ledger, limits=limits, references=settings.decide.references)
+    return Executor(repeating(sandbox, rule), ledger, limits=limits_of(rule), references=settings.decide.references)
 
 
 def evaluator_of(

@@ -11,17 +11,17 @@ from rich.console import Console
 from commands.assembly import base_version, evaluator_of, executor_of
 from commands.exit_code import DONE
 from commands.model_cache import CACHE
+from commands.sandboxes import open_sandbox
 from commands.serving import check_managed_port, open_serving
 from dashboard.events import configure_events
-from endpoints.machine import this_machine
 from evals.datasets import load_tasks
 from ledger.memory import MemoryLedger
 from ledger.run_folder import RunFolder
 from ledger.sqlite import open_ledger
 from protocols.errors import RunFolderError, SettingsError
-from protocols.records import Evaluation, PolicyVersion
+from protocols.ports import Sandbox
+from protocols.records import Evaluation, PolicyVersion, Task
 from protocols.settings import Settings, load_settings, parse_settings
-from sandbox.process import ProcessSandbox
 from trainer.model_folder import resolve_model
 
 
@@ -84,9 +84,15 @@ async def _evaluate(settings: Settings, version: PolicyVersion, source: str, con
     tasks = load_tasks(source, limit=settings.tasks.limit)
     check_managed_port(settings)
     configure_events(console, None)
-    sandbox = ProcessSandbox(workers=settings.sandbox.workers or len(this_machine().cores))
-    await sandbox.check()
-    model = await resolve_model(settings.model.name, CACHE, partial(console.print, highlight=False, markup=False))
+    async with open_sandbox(settings.sandbox) as sandbox:
+        await sandbox.check()
+        model = await resolve_model(settings.model.name, CACHE, partial(console.print, highlight=False, markup=False))
+        return await _evaluate_in(sandbox, settings, version, tasks, model)
+
+
+async def _evaluate_in(
+    sandbox: Sandbox, settings: Settings, version: PolicyVersion, tasks: tuple[Task, ...], model: str
+) -> Evaluation:
     ledger = MemoryLedger()
 
     async def prepare() -> PolicyVersion:

@@ -17,6 +17,7 @@ from commands.assembly import build_pipeline, current_version, executor_of, prob
 from commands.exit_code import DONE, INTERRUPTED
 from commands.model_cache import CACHE
 from commands.report import show_report
+from commands.sandboxes import open_sandbox
 from commands.serving import Serving, check_managed_port, open_serving
 from commands.task_sets import TaskSets, load_task_sets, run_references
 from dashboard.events import configure_events
@@ -26,9 +27,9 @@ from ledger.queries import read_records
 from ledger.run_folder import RunFolder
 from ledger.sqlite import open_ledger
 from protocols.errors import UsageError
+from protocols.ports import Sandbox
 from protocols.records import Evaluation, PolicyVersion, RoundSettled
 from protocols.settings import Settings, load_settings
-from sandbox.process import ProcessSandbox
 from trainer.model_folder import resolve_model
 from trainer.process import TrainerProcess
 
@@ -53,8 +54,12 @@ async def _run(settings: Settings, console: Console) -> int:
     tasks = load_task_sets(settings.tasks)
     check_managed_port(settings)
     configure_events(console, None)
-    sandbox = ProcessSandbox(workers=settings.sandbox.workers or len(this_machine().cores))
-    await sandbox.check()
+    async with open_sandbox(settings.sandbox) as sandbox:
+        await sandbox.check()
+        return await _run_in(sandbox, settings, folder, tasks, console)
+
+
+async def _run_in(sandbox: Sandbox, settings: Settings, folder: RunFolder, tasks: TaskSets, console: Console) -> int:
     model = await resolve_model(settings.model.name, CACHE, partial(_say, console))
     created = folder.create(settings)
     configure_events(console, folder.events)
@@ -84,7 +89,7 @@ async def _begin(
     settings: Settings,
     folder: RunFolder,
     tasks: TaskSets,
-    sandbox: ProcessSandbox,
+    sandbox: Sandbox,
     model: str,
     console: Console,
     begun: trio.Event,

@@ -142,12 +142,27 @@ class GenerateSettings(_Section):
 class SandboxSettings(_Section):
     """Step 2 of the method."""
 
+    backend: Literal["local", "http"] = "local"
+    """Where candidates run: on this machine, or by a service that speaks SandboxFusion's protocol."""
+    urls: tuple[str, ...] = ()
+    """Base URLs of the service, for `http`; each job goes to the one with the least to do."""
     workers: Positive | None = None
-    """None: one per core."""
+    """Jobs at the same time (for `http`: at each URL). None: one per core of this machine."""
+    repeat_failures: bool = True
+    """Run what failed a second time, and mark what then passes as flaky."""
     cpu_s: Seconds = 4.0
     wall_s: Seconds = 8.0
     memory_bytes: Positive = 512 << 20
     output_bytes: Positive = 64 << 10
+
+    @model_validator(mode="after")
+    def _backend_has_urls(self) -> Self:
+        if (self.backend == "http") != bool(self.urls):
+            raise ValueError('urls belong to backend = "http", which needs at least one')
+        for url in self.urls:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"urls must start with http:// or https://, got {url!r}")
+        return self
 
 
 class JudgeSettings(_Section):
@@ -318,6 +333,18 @@ def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
     for override in overrides:
         _lay_over(data, override)
     return parse_settings(data, str(path))
+
+
+def default_settings(name: str, overrides: tuple[str, ...] = ()) -> Settings:
+    """Return the defaults under the run name `name`, with `overrides` laid over them.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    data: dict[str, Any] = {"run": {"name": name}}
+    for override in overrides:
+        _lay_over(data, override)
+    return parse_settings(data, "the overrides")
 
 
 def parse_settings(data: dict[str, Any], source: str) -> Settings:

@@ -108,7 +108,22 @@ CANARIES: tuple[Canary, ...] = (
 )
 
 
-async def probe(run: Callable[[Job], Awaitable[JobResult]]) -> str:
+@dataclass(frozen=True)
+class Probed:
+    """What one canary showed."""
+
+    name: str
+    came: str
+    """Error class, or `pass`."""
+    held: bool
+    """Whether it came out as it must."""
+
+
+Tell = Callable[[Probed], None]
+"""Is told of each canary when it has been run."""
+
+
+async def probe(run: Callable[[Job], Awaitable[JobResult]], tell: Tell = lambda probed: None) -> str:
     """Run all canaries, one after another, and return the tier under which they ran.
 
     Raises:
@@ -118,14 +133,16 @@ async def probe(run: Callable[[Job], Awaitable[JobResult]]) -> str:
     for canary in CANARIES:
         if canary.needs and canary.needs not in tier.split("+"):
             continue
-        tier = await _probe_one(canary, run)
+        tier = await _probe_one(canary, run, tell)
     return tier
 
 
-async def _probe_one(canary: Canary, run: Callable[[Job], Awaitable[JobResult]]) -> str:
+async def _probe_one(canary: Canary, run: Callable[[Job], Awaitable[JobResult]], tell: Tell) -> str:
     entry_point = None if isinstance(canary.test, StdioTest) else "f"
     result = await run(Job(code=canary.code, tests=(canary.test,), entry_point=entry_point, limits=canary.limits))
-    if result.error_class not in canary.wanted:
+    held = result.error_class in canary.wanted
+    tell(Probed(canary.name, result.error_class or "pass", held))
+    if not held:
         came = result.error_class or "success"
         raise SandboxUnavailable(
             f"No isolation to be had here: the probe {canary.name!r} gave {came} under {result.tier!r} "

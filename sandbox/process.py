@@ -25,7 +25,7 @@ import trio
 from protocols.errors import SandboxError
 from protocols.ports import Job, JobResult
 from sandbox.bundle import ENVIRONMENT, FLAGS, START, build
-from sandbox.canaries import probe
+from sandbox.canaries import Tell, probe
 from sandbox.conversation import end, talk
 from sandbox.plan import Plan, Report, plan_of, read_report, read_tier
 
@@ -62,15 +62,18 @@ class ProcessSandbox:
         """The isolation that `check` found; empty before it."""
         return self._tier or ""
 
-    async def check(self) -> str:
+    async def check(self, tell: Tell = lambda probed: None) -> str:
         """Run the canary programs, harmless and hostile, and return the tier that holds here.
+
+        Args:
+            tell: is told of each.
 
         Raises:
             SandboxUnavailable: a probe came out otherwise than it must; names it and what helps. Nothing is executed
                 by `run` either then.
         """
         async with self._check:
-            return await self._find_tier()
+            return await self._find_tier(tell)
 
     async def run(self, job: Job) -> JobResult:
         """Run `job`, as `protocols.ports.Sandbox` promises; the first call checks the sandbox if nobody has.
@@ -91,10 +94,10 @@ class ProcessSandbox:
             if self._tier is None:
                 await self._find_tier()
 
-    async def _find_tier(self) -> str:
+    async def _find_tier(self, tell: Tell = lambda probed: None) -> str:
         self._tier = None
         self._bundle = await build(self._interpreter)
-        self._tier = await probe(self._run_unchecked)
+        self._tier = await probe(self._run_unchecked, tell)
         return self._tier
 
     async def _run_unchecked(self, job: Job) -> JobResult:

@@ -8,6 +8,7 @@ from endpoints.machine import this_machine
 from protocols.ports import Limits, Sandbox
 from protocols.settings import SandboxSettings
 from sandbox.canaries import Tell
+from sandbox.http import HttpSandbox
 from sandbox.process import ProcessSandbox
 from sandbox.repetition import RepeatingSandbox
 
@@ -27,7 +28,11 @@ class CheckedSandbox(Sandbox, Protocol):
 @asynccontextmanager
 async def open_sandbox(settings: SandboxSettings) -> AsyncGenerator[CheckedSandbox]:
     """Yield the sandbox that `settings` name, not checked yet; everything it holds is gone afterwards."""
-    yield ProcessSandbox(workers=workers_of(settings))
+    if settings.backend == "http":
+        async with HttpSandbox(settings.urls, at_once=workers_of(settings)) as sandbox:
+            yield sandbox
+    else:
+        yield ProcessSandbox(workers=workers_of(settings))
 
 
 def workers_of(settings: SandboxSettings) -> int:

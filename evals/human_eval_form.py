@@ -1,9 +1,13 @@
-"""HumanEval's published form (Chen et al. 2021, arXiv 2107.03374): a function to complete, tested by one `check`."""
+"""HumanEval's published form (Chen et al. 2021, arXiv 2107.03374): a function to complete, tested by one `check`.
+
+A `check` of asserts alone becomes one test per assert; any other stays whole.
+"""
 
 import msgspec
 
 from evals.source_check import check_defines, check_parses
 from protocols.records import AssertTest, Task
+from sandbox.check_form import asserts_of_check
 
 NAME = "HumanEval's form"
 MARKS = frozenset({"task_id", "prompt", "entry_point", "canonical_solution", "test"})
@@ -33,11 +37,12 @@ def parse(data: bytes) -> Task:
     check_defines("prompt` + `canonical_solution", reference, line.entry_point)
     check_parses("test", line.test)
     check_defines("test", line.test, "check")
+    asserts = asserts_of_check(line.test, line.entry_point)
     return Task(
         id=line.task_id,
         kind="function",
         instruction=f"Complete this function:\n\n{line.prompt}",
-        tests=(AssertTest(code=f"{line.test}\ncheck({line.entry_point})"),),
+        tests=tuple(AssertTest(code=code) for code in asserts or (f"{line.test}\ncheck({line.entry_point})",)),
         entry_point=line.entry_point,
         reference=reference,
         topic="human_eval",

@@ -6,7 +6,8 @@ r"""The project's own form of a task, one JSON object a line.
      "entry_point": "dots", "reference": "def dots(…): …", "setup": "import math", "tests": ["assert dots(1) == 2"]}
     {"id": "io/sum", "kind": "stdio", "instruction": "Read …", "tests": [{"stdin": "1 2\n", "stdout": "3\n"}]}
 
-`topic`, `difficulty`, `reference`, `setup` and `tests` may be left out; an unknown field is refused, because it is more
+`topic`, `difficulty`, `reference`, `setup` and `tests` may be left out; a `stdio` test may name its `comparison` and
+`tolerance` (see `protocols.records.StdioTest`); an unknown field is refused, because it is more
 likely a mistake than a wish.
 """
 
@@ -16,7 +17,7 @@ import msgspec
 
 from evals.source_check import check_defines, check_parses
 from protocols.errors import TasksError
-from protocols.records import AssertTest, StdioTest, Task, Test
+from protocols.records import AssertTest, OutputComparison, StdioTest, Task, Test
 
 NAME = "this project's own form"
 MARKS = frozenset({"id", "kind", "instruction"})
@@ -28,6 +29,8 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 class _Stdio(msgspec.Struct, forbid_unknown_fields=True):
     stdin: str
     stdout: str
+    comparison: OutputComparison = "lines"
+    tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1e-6
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,5 +91,7 @@ def _stdio_tests(line: _Line) -> tuple[Test, ...]:
     for number, test in enumerate(line.tests):
         if isinstance(test, str):
             raise TasksError(f"field `tests[{number}]`: a `stdio` task's test is an object with `stdin` and `stdout`")
-        tests.append(StdioTest(stdin=test.stdin, stdout=test.stdout))
+        tests.append(
+            StdioTest(stdin=test.stdin, stdout=test.stdout, comparison=test.comparison, tolerance=test.tolerance)
+        )
     return tuple(tests)

@@ -9,6 +9,7 @@ import ast
 import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from protocols.records import TestOutcome
@@ -17,7 +18,7 @@ from sandbox.classification import claimed_failure, class_of, failure, show, suc
 from sandbox.conditions import BINARY, FUNCTIONS, TYPES, evaluate, function_of
 from sandbox.decoding import BadResult, decode, parse
 
-_MAX_TEST_LENGTH = 50_000
+_MAX_TEST_LENGTH = 200_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class _NotSimple(Exception):
     pass
 
 
+@lru_cache(maxsize=4096)
 def call_form(test_code: str, entry_point: str | None) -> CallForm | None:
     """Return the test as calls and conditions, or None when it is not made of simple asserts.
 

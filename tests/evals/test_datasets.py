@@ -1,8 +1,11 @@
-"""Loading tasks: three forms, where they come from, and what is refused with which words."""
+"""Loading tasks: four forms, where they come from, and what is refused with which words."""
 
+import base64
 import gzip
 import json
+import pickle
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +56,36 @@ HUMAN_EVAL = {
     "prompt": 'def double(x: int) -> int:\n    """Double it."""\n',
     "entry_point": "double",
     "canonical_solution": "    return 2 * x\n",
-    "test": "METADATA = {}\n\ndef check(candidate):\n    assert candidate(2) == 4\n",
+    "test": "METADATA = {}\n\ndef check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 6\n",
 }
+CONTEST = {
+    "question_id": "1_A",
+    "question_content": "Print the sum.",
+    "starter_code": "",
+    "difficulty": "medium",
+    "public_test_cases": json.dumps([{"input": "1 2\n", "output": "3\n", "testtype": "stdin"}]),
+    "private_test_cases": json.dumps([{"input": "5 5\n", "output": "10\n", "testtype": "stdin"}]),
+    "metadata": "{}",
+}
+METHOD = {
+    "question_id": "2",
+    "question_content": "Pick.",
+    "starter_code": "class Solution:\n    def pick(self, xs, key):\n        ",
+    "public_test_cases": json.dumps([{"input": '[1, 2]\n"a"', "output": "[2]", "testtype": "functional"}]),
+    "private_test_cases": json.dumps([{"input": "[]\nnull", "output": "0.5", "testtype": "functional"}]),
+    "metadata": json.dumps({"func_name": "pick"}),
+}
+
+
+class Hostile:
+    """What a pickle that is no string could hold."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("unpickled",)
+
+
+def packed(value: object) -> str:
+    return base64.b64encode(zlib.compress(pickle.dumps(value))).decode()
 
 
 def write(path: Path, *lines: Any) -> str:
@@ -114,7 +145,38 @@ class TestForms:
         assert (task.id, task.entry_point) == ("HumanEval/0", "double")
         assert task.instruction == f"Complete this function:\n\n{HUMAN_EVAL['prompt']}"
         assert task.reference == HUMAN_EVAL["prompt"] + HUMAN_EVAL["canonical_solution"]
-        assert task.tests == (AssertTest(code=f"{HUMAN_EVAL['test']}\ncheck(double)"),)
+        assert task.tests == (AssertTest(code="assert double(2) == 4"), AssertTest(code="assert double(3) == 6"))
+
+    def test_a_check_of_human_eval_that_does_more_than_assert_stays_whole(self, path: Path) -> None:
+        check = "def check(candidate):\n    for x in range(3):\n        assert candidate(x) == 2 * x\n"
+        (task,) = load_tasks(write(path, HUMAN_EVAL | {"test": check}))
+        assert task.tests == (AssertTest(code=f"{check}\ncheck(double)"),)
+
+    def test_our_own_stdio_task_may_name_its_comparison(self, path: Path) -> None:
+        test = {"stdin": "", "stdout": "0.5", "comparison": "floats", "tolerance": 0.01}
+        (task,) = load_tasks(write(path, STDIO | {"tests": [test]}))
+        assert task.tests == (StdioTest(stdin="", stdout="0.5", comparison="floats", tolerance=0.01),)
+
+    def test_live_code_benchs_programs(self, path: Path) -> None:
+        (task,) = load_tasks(write(path, CONTEST))
+        assert (task.id, task.kind, task.entry_point, task.difficulty) == ("live_code_bench/1_A", "stdio", None, 3)
+        assert task.tests == (
+            StdioTest(stdin="1 2\n", stdout="3\n", comparison="floats", tolerance=0.0),
+            StdioTest(stdin="5 5\n", stdout="10\n", comparison="floats", tolerance=0.0),
+        )
+
+    def test_live_code_benchs_private_tests_may_be_packed(self, path: Path) -> None:
+        (task,) = load_tasks(write(path, CONTEST | {"private_test_cases": packed(CONTEST["private_test_cases"])}))
+        assert len(task.tests) == 2
+
+    def test_live_code_benchs_functions(self, path: Path) -> None:
+        (task,) = load_tasks(write(path, METHOD))
+        assert (task.kind, task.entry_point) == ("function", "Solution")
+        assert "class Solution:" in task.instruction
+        assert task.tests == (
+            AssertTest(code="assert Solution().pick([1, 2], 'a') in ([2], tuple([2]))"),
+            AssertTest(code="assert Solution().pick([], None) == 0.5"),
+        )
 
 
 class TestSources:
@@ -216,6 +278,37 @@ BAD_LINES = [
     ),
     pytest.param(FULL_MBPP, FULL_MBPP | {"text": ""}, "line 2: field `text`", id="mbpp: no text"),
     pytest.param(FULL_MBPP, OWN, "line 2: .*missing required field `task_id` .MBPP's form", id="another form later"),
+    pytest.param(
+        CONTEST,
+        CONTEST | {"question_id": "2", "public_test_cases": "[]", "private_test_cases": ""},
+        "line 2: .*one type, got none",
+        id="contest: no test",
+    ),
+    pytest.param(
+        CONTEST,
+        CONTEST | {"question_id": "2", "public_test_cases": METHOD["public_test_cases"]},
+        "line 2: .*one type, got .*functional.*stdin",
+        id="contest: two types",
+    ),
+    pytest.param(METHOD, METHOD | {"metadata": "{}"}, "line 2: field `metadata`: .*func_name", id="contest: no method"),
+    pytest.param(
+        CONTEST, CONTEST | {"private_test_cases": "!!"}, "line 2: field `private_test_cases`", id="contest: not packed"
+    ),
+    pytest.param(
+        CONTEST, CONTEST | {"private_test_cases": packed(3)}, "line 2: .*hold a string", id="contest: no string"
+    ),
+    pytest.param(
+        CONTEST,
+        CONTEST | {"private_test_cases": packed(Hostile())},
+        "line 2: .*it names builtins.print",
+        id="contest: hostile pickle",
+    ),
+    pytest.param(
+        METHOD,
+        METHOD | {"public_test_cases": json.dumps([{"input": "[1", "output": "", "testtype": "functional"}])},
+        "line 2: field `input` of a test",
+        id="contest: no value",
+    ),
     pytest.param(HUMAN_EVAL, HUMAN_EVAL | {"test": "x = 1"}, "line 2: field `test`: .*`check`", id="no check"),
     pytest.param(HUMAN_EVAL, HUMAN_EVAL | {"entry_point": "f"}, "line 2: .*canonical_solution`: .*`f`", id="no entry"),
 ]

@@ -1,5 +1,7 @@
 """What every `Sandbox` promises, the real one and the fake alike."""
 
+from collections.abc import AsyncGenerator
+
 import pytest
 import trio
 from trio.testing import assert_checkpoints
@@ -7,8 +9,11 @@ from trio.testing import assert_checkpoints
 from protocols.ports import Job, JobResult, Sandbox
 from sandbox.classification import failure, success
 from sandbox.fake import FakeSandbox
+from sandbox.http import HttpSandbox
 from sandbox.process import ProcessSandbox
+from sandbox.repetition import RepeatingSandbox
 from tests.sandbox.making import function_job, passed
+from tests.sandbox.service import service_running
 
 RIGHT = function_job("def f(x):\n    return x", "assert f(1) == 1", "assert f(2) == 2")
 HALF = function_job("def f(x):\n    return 1", "assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3")
@@ -36,9 +41,19 @@ def script(job: Job) -> JobResult:
     )
 
 
-@pytest.fixture(params=["process", "fake"])
-def any_sandbox(request: pytest.FixtureRequest, sandbox: ProcessSandbox) -> Sandbox:
-    return sandbox if request.param == "process" else FakeSandbox(script)
+@pytest.fixture(params=["process", "repeating", "http", "fake"])
+async def any_sandbox(request: pytest.FixtureRequest, sandbox: ProcessSandbox) -> AsyncGenerator[Sandbox]:
+    match request.param:
+        case "process":
+            yield sandbox
+        case "repeating":
+            yield RepeatingSandbox(sandbox)
+        case "http":
+            with service_running() as service:
+                async with HttpSandbox([service.url]) as remote:
+                    yield remote
+        case _:
+            yield FakeSandbox(script)
 
 
 async def test_there_is_one_outcome_per_test_in_order(any_sandbox: Sandbox):

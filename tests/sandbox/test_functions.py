@@ -46,11 +46,18 @@ class TestWhatPasses:
         assert passed(result) == (True, False)
         assert (result.evidence, result.error_class) == ("weak", "wrong_answer")
 
-    async def test_human_evals_check_runs_in_process(self, sandbox: ProcessSandbox):
+    async def test_human_evals_check_is_judged_outside(self, sandbox: ProcessSandbox):
         right = await sandbox.run(function_job("def f(x):\n    return x + 1", HUMAN_EVAL_CHECK))
         wrong = await sandbox.run(function_job("def f(x):\n    return x", HUMAN_EVAL_CHECK))
+        assert (passed(right), right.evidence) == ((True,), "tests")
+        assert (wrong.error_class, wrong.outcome) == ("wrong_answer", "wrong")
+
+    async def test_a_check_that_does_more_than_assert_runs_in_process(self, sandbox: ProcessSandbox):
+        check = "def check(candidate):\n    for x in range(3):\n        assert candidate(x) == x + 1\n\ncheck(f)"
+        right = await sandbox.run(function_job("def f(x):\n    return x + 1", check))
+        wrong = await sandbox.run(function_job("def f(x):\n    return x", check))
         assert (passed(right), right.evidence) == ((True,), "weak")
-        assert wrong.error_class == "wrong_answer"
+        assert (wrong.error_class, wrong.outcome) == ("wrong_answer", "wrong")
 
     async def test_one_weak_test_makes_the_jobs_evidence_weak(self, sandbox: ProcessSandbox):
         result = await sandbox.run(

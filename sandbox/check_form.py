@@ -76,9 +76,9 @@ def _is_metadata(node: ast.stmt) -> bool:
 
 
 def _says_nothing(node: ast.stmt) -> bool:
-    """Whether `node` is a docstring, `pass`, or an assert that holds whatever the candidate does."""
+    """Whether `node` is a docstring, `pass`, `print` that is not even called, or an assert that holds whatever the candidate does."""
     match node:
-        case ast.Pass() | ast.Expr(value=ast.Constant()):
+        case ast.Pass() | ast.Expr(value=ast.Constant() | ast.Name(id="print")):
             return True
         case ast.Assert(test=ast.Constant(value=value)):
             return bool(value)

@@ -76,7 +76,7 @@ def _is_metadata(node: ast.stmt) -> bool:
 
 
 def _says_nothing(node: ast.stmt) -> bool:
-    """Whether `node` is a docstring, `pass`, `print` that is not even called, or an assert that holds whatever the candidate does."""
+    """Whether `node` has no effect (a docstring, `print` without a call) or asserts what holds whatever comes."""
     match node:
         case ast.Pass() | ast.Expr(value=ast.Constant() | ast.Name(id="print")):
             return True

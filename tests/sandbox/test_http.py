@@ -6,16 +6,12 @@ from collections.abc import AsyncGenerator, Generator
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from protocols.errors import SandboxError, SandboxUnavailable
 from protocols.ports import Limits
 from protocols.records import ErrorClass, OutcomeKind
 from sandbox.canaries import Probed
 from sandbox.http import HttpSandbox
-from sandbox.http_program import HttpProgram, ServiceFailed
-from sandbox.plan import plan_of
 from tests.sandbox.making import QUICK, function_job, passed, program_job
 from tests.sandbox.service import Service, service_running
 
@@ -268,35 +264,3 @@ class TestTheCheck:
         async with HttpSandbox([service.url]) as sandbox:
             with pytest.raises(SandboxUnavailable, match=service.url):
                 await sandbox.check()
-
-
-_texts = st.text(max_size=50) | st.none() | st.integers()
-_answers = st.fixed_dictionaries(
-    {"status": st.sampled_from(["Success", "Failed", "SandboxError", "x"])},
-    optional={
-        "message": _texts,
-        "run_result": st.none()
-        | st.fixed_dictionaries(
-            {"status": st.sampled_from(["Finished", "TimeLimitExceeded", "Error", "x"])},
-            optional={
-                "return_code": st.integers(-300, 300) | st.none(),
-                "stdout": st.sampled_from(['{"results":[3]}', '{"results":[3],"usage":[1e999,-1]}', "[]", "{"])
-                | _texts,
-                "stderr": st.sampled_from(['  File "x", line 9999999999999999999, in f\nValueError: x']) | _texts,
-                "execution_time": st.floats() | st.none(),
-            },
-        ),
-    },
-)
-
-
-class TestAnyAnswer:
-    @given(_answers.map(lambda answer: json.dumps(answer).encode()) | st.binary(max_size=100))
-    def test_is_a_failed_test_or_a_failed_service(self, body: bytes):
-        for job in (function_job("", "assert f(1) == 2"), function_job("", "y = f(1)"), program_job("", ("", "zz"))):
-            (planned,) = plan_of(job).tests
-            try:
-                report = HttpProgram(job, planned).report(body)
-            except ServiceFailed:
-                continue
-            assert planned.outcome(report).passed is False

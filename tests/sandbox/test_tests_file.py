@@ -4,14 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from protocols.errors import TestsFileError
 from protocols.ports import Job, Limits
 from protocols.records import AssertTest, StdioTest
-from sandbox.plan import Report, plan_of
-from sandbox.tests_file import read_tests, value_source
+from sandbox.tests_file import read_tests
 
 CALLS: dict[str, Any] = {"kind": "calls", "entry_point": "f", "cases": [{"args": [1], "expected": 41}]}
 STDIO: dict[str, Any] = {"kind": "stdio", "cases": [{"stdin": "3\n", "stdout": "6"}]}
@@ -122,54 +119,3 @@ def test_deep_values_and_endless_numbers_are_refused():
         read_tests(json.dumps(CALLS).replace("41", "[" * 200 + "]" * 200).encode(), "", Limits())
     with pytest.raises(TestsFileError):
         read_tests(json.dumps(CALLS).replace("41", "1" * 5000).encode(), "", Limits())
-
-
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=10,
-)
-_names = st.sampled_from(["kind", "cases", "args", "kwargs", "expected", "stdin", "stdout", "asserts", "code", "setup"])
-_files = st.fixed_dictionaries(
-    {"kind": st.sampled_from(["calls", "stdio", "asserts", "check", "unittest"])},
-    optional={
-        "entry_point": st.sampled_from(["f", "", "x y"]) | _json,
-        "cases": st.lists(st.dictionaries(_names, _json, max_size=4), max_size=3) | _json,
-        "asserts": st.lists(st.text() | st.sampled_from(["assert f(1) == 2", "assert f", "x = 1"]), max_size=3) | _json,
-        "setup": st.text() | _json,
-        "code": st.text() | st.sampled_from([CHECK["code"], UNITTEST["code"]]) | _json,
-        "limits": st.dictionaries(st.sampled_from(["wall_s", "cpu_s", "memory_bytes", "x"]), _json, max_size=2),
-        "comparison": _json,
-    },
-)
-
-
-class TestAnyFile:
-    @given(_files | _json)
-    def test_is_read_or_refused_and_silence_never_passes_it(self, tests: Any):
-        self._try(json.dumps(tests).encode("utf-8", "surrogatepass"))
-
-    @given(st.binary(max_size=300))
-    @example(b'{"kind":"asserts","asserts":["assert True"]}')
-    def test_of_bytes_too(self, data: bytes):
-        self._try(data)
-
-    @staticmethod
-    def _try(data: bytes) -> None:
-        """Read `data`; what was read must not be passed by a candidate that did nothing at all."""
-        try:
-            job = read_tests(data, "", Limits())
-        except TestsFileError:
-            return
-        silent = Report(
-            end="exit", status=0, complete=False, cpu_s=0.0, peak_bytes=0, out="no such output", err="", claim=""
-        )
-        plan = plan_of(job)
-        assert plan.tests
-        assert not any(
-            outcome.passed for outcome in plan.result([silent] * len(plan.tests), tier="", wall_s=0).outcomes
-        )
-
-    @given(_json.filter(lambda value: "nan" not in repr(value)))
-    def test_a_values_source_gives_the_value_back(self, value: Any):
-        assert eval(value_source(value)) == value

@@ -4,6 +4,7 @@ Defaults are those of method.md's rules. Parts of the program take plain paramet
 """
 
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -360,7 +361,12 @@ def parse_settings(data: dict[str, Any], source: str) -> Settings:
 
 
 def differing_keys(ours: Settings, theirs: dict[str, Any]) -> tuple[str, ...]:
-    """Return the dotted keys in which a stored configuration differs from `ours`, each with both values."""
+    """Return the dotted keys in which a stored configuration differs from `ours`, each with both values.
+
+    A key that an older version of this project did not know has its default there.
+    """
+    with suppress(ValidationError):
+        theirs = Settings.model_validate(theirs).model_dump(mode="json")
     left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs)
     return tuple(
         f"{key}: {_as_json(right.get(key))} there, {_as_json(left.get(key))} here"

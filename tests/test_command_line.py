@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from main import main
-from protocols.settings import load_settings
+from protocols.settings import differing_keys, load_settings
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(ROOT.joinpath("configs").glob("*.toml"))
@@ -131,6 +131,16 @@ def test_a_run_folder_of_other_settings_is_refused_with_the_keys(
     (folder / "settings.json").write_text(json.dumps(stored), encoding="utf-8")
     assert main(["run", config]) == 2
     assert "train.rank: 99 there, 16 here" in capsys.readouterr().err
+
+
+def test_a_run_of_before_a_setting_was_known_has_its_default(in_folder: Path) -> None:
+    ours = load_settings(Path(write_config(in_folder)))
+    stored = ours.model_dump(mode="json")
+    del stored["sandbox"]["backend"]
+    assert differing_keys(ours, stored) == ()
+    changed = load_settings(Path(write_config(in_folder)), ("sandbox.repeat_failures=false",))
+    del stored["sandbox"]["repeat_failures"]
+    assert differing_keys(changed, stored) == ("sandbox.repeat_failures: true there, false here",)
 
 
 def test_an_endpoint_that_nobody_listens_at_is_named(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

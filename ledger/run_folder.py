@@ -26,6 +26,8 @@ MAY_DIFFER = (
     "run.rounds",
     "run.grace_s",
     "server.",
+    "sandbox.backend",
+    "sandbox.urls",
     "sandbox.workers",
     "generate.concurrency",
     "judge.concurrency",

@@ -80,7 +80,7 @@ class HttpProgram:
     def body(self) -> bytes:
         """Return the request's body."""
         limits = self._job.limits
-        fields = {
+        fields: dict[str, object] = {
             "language": "python",
             "code": self._job.code if self._request["kind"] == "program" else self._driver(),
             "stdin": str(self._request.get("stdin", "")).encode("utf-8", "replace").decode(),

@@ -29,7 +29,7 @@ _SPARE_S = 15.0
 """Beyond the test's own limit, for the service's queue and its start of a process."""
 _PAUSE_S = 0.25
 _MAX_TIMEOUTS = 2
-_MAX_JOB_BYTES = 16 << 20
+_MAX_REQUEST_BYTES = 16 << 20
 _NOT_RUN = Report(
     end="timeout", status=0, complete=False, cpu_s=0.0, peak_bytes=0, out="", err="", claim="", not_run=True
 )
@@ -121,8 +121,8 @@ class HttpSandbox:
     async def _run(self, job: Job, ask: _Ask) -> JobResult:
         start = time.monotonic()
         plan = plan_of(job)
-        if _size(job) > _MAX_JOB_BYTES:
-            return plan.refused(f"code and tests are over {_MAX_JOB_BYTES} bytes: not run", tier=TIER)
+        if _largest_request(job) > _MAX_REQUEST_BYTES:
+            return plan.refused(f"code and a test are over {_MAX_REQUEST_BYTES} bytes: not run", tier=TIER)
         reports = await self._reports(job, plan, ask)
         return plan.result(reports, tier=TIER, wall_s=time.monotonic() - start)
 
@@ -165,5 +165,7 @@ class HttpSandbox:
             return flooded()
 
 
-def _size(job: Job) -> int:
-    return len(job.code) + len(job.setup) + sum(len(repr(test)) for test in job.tests)
+def _largest_request(job: Job) -> int:
+    """Return about how many bytes the longest request has."""
+    tests = (len(test.code) if isinstance(test, AssertTest) else len(test.stdin) for test in job.tests)
+    return len(job.code) + len(job.setup) + max(tests, default=0)

@@ -30,13 +30,15 @@ class HttpService:
 
     Args:
         url: base URL.
-        at_once: requests in flight, at most (the caller keeps to it).
+        at_once: requests in flight, at most; others wait in order of arrival.
         connect_timeout_s: for one connection.
     """
 
     def __init__(self, url: str, *, at_once: int, connect_timeout_s: float) -> None:
         self.url = url.rstrip("/")
+        self._limiter = trio.CapacityLimiter(at_once)
         self.in_flight = 0
+        """Requests that it works on, or that wait for it."""
         self.asked = 0
         """Requests so far."""
         self._rests_until = -float("inf")
@@ -77,13 +79,14 @@ class HttpService:
         """Return the body of the answer to `POST /run_code`.
 
         Raises:
-            ServiceFailed: anything but a 2xx answer within `timeout_s`.
+            ServiceFailed: anything but a 2xx answer within `timeout_s` (waiting for its turn apart).
             AnswerTooLarge: the answer is not worth reading.
         """
         self.in_flight += 1
         self.asked += 1
         try:
-            return await self._ask("POST", "/run_code", body, timeout_s)
+            async with self._limiter:
+                return await self._ask("POST", "/run_code", body, timeout_s)
         finally:
             self.in_flight -= 1
 

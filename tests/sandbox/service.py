@@ -22,6 +22,9 @@ class Service(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[dict[str, Any]] = []
+        self.busy = 0
+        self.busiest = 0
+        """Most requests that were worked on at the same time."""
         self.pings = 0
         self.ping_status = 200
         self.answers: list[tuple[int, bytes]] = []
@@ -70,7 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif not isinstance(request.get("code"), str) or request.get("language") != "python":
             self._answer(422, b'{"detail":"code and language are required"}')
         else:
-            self._answer(200, json.dumps(run_code(request)).encode())
+            self.server.busy += 1
+            self.server.busiest = max(self.server.busiest, self.server.busy)
+            answer = run_code(request)
+            self.server.busy -= 1
+            self._answer(200, json.dumps(answer).encode())
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -4,11 +4,12 @@ import json
 import socket
 from collections.abc import AsyncGenerator, Generator
 
+import msgspec
 import pytest
 import trio
 
 from protocols.errors import SandboxError, SandboxUnavailable
-from protocols.ports import Limits
+from protocols.ports import JobResult, Limits
 from protocols.records import ErrorClass, OutcomeKind
 from sandbox.canaries import Probed
 from sandbox.http import HttpSandbox
@@ -100,6 +101,14 @@ class TestFunctions:
     ):
         result = await remote.run(function_job(code, "assert f(1) == 2", limits=QUICK))
         assert (result.outcome, result.error_class) == (outcome, error_class), result
+
+    async def test_only_a_single_request_can_be_too_large(self, service: Service, remote: HttpSandbox):
+        big = "x" * (9 << 20)
+        result = await remote.run(program_job("print(len(input()))", (big, f"{9 << 20}"), (big, "0")))
+        assert passed(result) == (True, False)
+        refused = await remote.run(program_job("print()", (big + big, "")))
+        assert (refused.outcome, "not run" in refused.outcomes[0].message) == ("runtime_error", True)
+        assert len(service.requests) == 2
 
     async def test_an_endless_loop_costs_two_time_limits(self, service: Service, remote: HttpSandbox):
         job = function_job("def f(x):\n    while True: pass", *["assert f(1) == 2"] * 4, limits=BRIEF)
@@ -237,6 +246,23 @@ class TestSeveralServices:
             for _ in range(3):
                 await sandbox.run(HARMLESS)
         assert (len(service.requests), len(other.requests)) == (1, 3)
+
+    async def test_one_that_is_left_alone_is_not_asked_for_more_than_it_may_do_at_once(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("sandbox.http._SPARE_S", 1.0)
+        slow = function_job("import time\ndef f(x):\n    time.sleep(0.4)\n    return x", "assert f(1) == 1")
+        job = msgspec.structs.replace(slow, limits=Limits(wall_s=1.0))
+        results: list[JobResult] = []
+
+        async def run() -> None:
+            results.append(await sandbox.run(job))
+
+        async with HttpSandbox([service.url, unused_url()], at_once=2) as sandbox, trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(run)
+        assert [passed(result) for result in results] == [(True,)] * 8
+        assert service.busiest == 2
 
     async def test_equally_loaded_ones_take_turns(self, service: Service, other: Service):
         async with HttpSandbox([service.url, other.url]) as sandbox:

@@ -15,7 +15,8 @@ MESSAGE_LENGTH = 300
 VALUE_LENGTH = 200
 TRACEBACK_LENGTH = 2000
 _LINE_LENGTH = 120
-_MOST_FRAMES = 12
+_MOST_STEPS = 12
+_MAX_TRACE = 20_000
 
 _BY_NAME: dict[str, ErrorClass] = {
     "RecursionError": "recursion",
@@ -46,6 +47,7 @@ _BY_STAGE: dict[str, tuple[OutcomeKind, ErrorClass]] = {
 _BY_NEAREST_NAME: dict[str, OutcomeKind] = {"MemoryError": "memory", "SystemExit": "early_exit"}
 
 
+_STEP = re.compile(r"^line (\d{1,9}), in (.*)$", re.MULTILINE)
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
 
 
@@ -88,20 +90,38 @@ def claimed_failure(error: object, code: str, *, by_test: bool = False) -> TestO
     """Return the outcome of a claimed exception, whatever the claim's shape.
 
     Args:
-        error: `stage`, `names`, `text`, `line`, `errno` and `frames`, if it is as agreed. Untrusted.
+        error: `stage`, `names`, `text`, `line`, `errno` and `trace`, if it is as agreed. Untrusted.
         code: the candidate's, for the lines of the traceback.
         by_test: whether the test's own code ran there: an AssertionError is then its verdict.
     """
-    claim: Mapping[str, Any] = cast(dict[str, Any], error) if isinstance(error, dict) else {}
-    raw_names = claim.get("names")
-    names = tuple(map(str, cast(list[Any], raw_names))) if isinstance(raw_names, list) else ()
-    number = claim.get("errno")
-    by_stage = _BY_STAGE.get(str(claim.get("stage")))
-    error_class = class_of(names, number if isinstance(number, int) else None)
-    outcome = _outcome_of(names, error_class, by_test=by_test)
-    outcome, error_class = by_stage or (outcome, error_class)
-    message = _message(names, claim, early_exit=outcome == "early_exit")
+    claim = _Claim(error)
+    error_class = class_of(claim.names, claim.errno)
+    outcome = _outcome_of(claim.names, error_class, by_test=by_test)
+    outcome, error_class = _BY_STAGE.get(claim.stage, (outcome, error_class))
+    message = _message(claim, early_exit=outcome == "early_exit")
     return failure(outcome, error_class, message, traceback=_traceback(claim, code, message))
+
+
+class _Claim:
+    """The parts of a claimed exception that are of the agreed types; what is not is as if it were not there.
+
+    Nothing is made a text that is none: the representation of a deep nest would exceed the recursion limit.
+    """
+
+    def __init__(self, error: object) -> None:
+        fields: Mapping[str, Any] = cast(dict[str, Any], error) if isinstance(error, dict) else {}
+        self.stage, self.text, self.trace = (self._str(fields.get(name)) for name in ("stage", "text", "trace"))
+        self.line, self.errno = (self._int(fields.get(name)) for name in ("line", "errno"))
+        names = fields.get("names")
+        self.names = tuple(self._str(name) for name in cast(list[Any], names)) if isinstance(names, list) else ()
+
+    @staticmethod
+    def _str(value: object) -> str:
+        return value if isinstance(value, str) else ""
+
+    @staticmethod
+    def _int(value: object) -> int | None:
+        return value if isinstance(value, int) else None
 
 
 def _outcome_of(names: tuple[str, ...], error_class: ErrorClass, *, by_test: bool) -> OutcomeKind:
@@ -113,35 +133,26 @@ def _outcome_of(names: tuple[str, ...], error_class: ErrorClass, *, by_test: boo
     return "runtime_error"
 
 
-def _traceback(claim: Mapping[str, Any], code: str, message: str) -> str:
-    raw = claim.get("frames")
-    frames = [_frame(part) for part in cast(list[Any], raw)[-_MOST_FRAMES:]] if isinstance(raw, list) else []
-    if not any(frames) and isinstance(claim.get("line"), int):
-        frames = [(claim["line"], "")]
+def _traceback(claim: _Claim, code: str, message: str) -> str:
+    steps = [(int(line), name) for line, name in _STEP.findall(claim.trace[-_MAX_TRACE:])]
+    if not steps and claim.line is not None:
+        steps = [(claim.line, "")]
     lines = _NEW_LINE.split(code)
-    shown = [_shown_frame(frame, lines) for frame in frames if frame is not None]
+    shown = [_shown_step(step, lines) for step in steps[-_MOST_STEPS:]]
     return "\n".join([*shown, message]) if shown else ""
 
 
-def _frame(part: object) -> tuple[int, str] | None:
-    match part:
-        case [int() as line, str() as name]:
-            return line, name
-        case _:
-            return None
-
-
-def _shown_frame(frame: tuple[int, str], lines: list[str]) -> str:
-    number, name = frame
+def _shown_step(step: tuple[int, str], lines: list[str]) -> str:
+    number, name = step
     place = f"  line {number}, in {clip(name, _LINE_LENGTH)}" if name else f"  line {number}"
     source = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     return f"{place}\n    {clip(source, _LINE_LENGTH)}" if source else place
 
 
-def _message(names: tuple[str, ...], claim: Mapping[str, Any], *, early_exit: bool) -> str:
-    line = f" (line {claim['line']})" if isinstance(claim.get("line"), int) else ""
-    text = str(claim.get("text", ""))[: MESSAGE_LENGTH - 80]
-    name = names[0] if names else "unknown error"
+def _message(claim: _Claim, *, early_exit: bool) -> str:
+    line = "" if claim.line is None else f" (line {claim.line})"
+    text = claim.text[: MESSAGE_LENGTH - 80]
+    name = (claim.names and claim.names[0]) or "unknown error"
     return f"{'early exit: ' if early_exit else ''}{name}{': ' if text else ''}{text}{line}"
 
 

@@ -31,11 +31,10 @@ READY = b"S"
 RESULT_DESCRIPTOR = 3
 SOURCE_NAME = "<candidate>"
 _MAX_TEXT = 400
-_MAX_NAME = 80
-_MAX_FRAMES = 12
+_MAX_TRACE = 10
 _OPEN_FILES = 64
 _HIGHEST_DESCRIPTOR = 1024
-_OUT_OF_MEMORY = b'{"error":{"stage":"run","names":["MemoryError"],"text":"","line":null,"errno":null,"frames":[]}}\n'
+_OUT_OF_MEMORY = b'{"error":{"stage":"run","names":["MemoryError"],"text":"","line":null,"errno":null,"trace":""}}\n'
 
 
 def run(
@@ -177,7 +176,7 @@ def _describe(error: BaseException, stage: str) -> str:
     return (
         f'{{"stage":"{stage}","names":[{names}],"text":{text},'
         f'"line":{"null" if line is None else line},"errno":{"null" if number is None else number},'
-        f'"frames":[{_frames(error.__traceback__)}]}}'
+        f'"trace":{quote(_trace(error.__traceback__))}}}'
     )
 
 
@@ -188,15 +187,15 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _frames(traceback: TracebackType | None) -> str:
-    """Return the candidate's own lines that the exception passed, `[line, function]` each, the last ones only."""
-    frames: list[str] = []
+def _trace(traceback: TracebackType | None) -> str:
+    """Return the candidate's own lines that the exception passed, the last ones only."""
+    steps: list[str] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if code.co_filename == SOURCE_NAME:
-            frames.append(f"[{traceback.tb_lineno},{quote(code.co_name[:_MAX_NAME])}]")
+            steps.append(f"line {traceback.tb_lineno}, in {code.co_name}")
         traceback = traceback.tb_next
-    return ",".join(frames[-_MAX_FRAMES:])
+    return "\n".join(steps[-_MAX_TRACE:])
 
 
 def _line(traceback: TracebackType | None) -> int | None:

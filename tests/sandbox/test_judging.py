@@ -202,6 +202,10 @@ class TestJudging:
         assert judged(test, result).passed is False
 
 
+DEEP = "[" * 900 + "]" * 900
+FIELDS = ("stage", "names", "text", "line", "errno", "trace")
+
+
 class TestClaims:
     @pytest.mark.parametrize(
         "claim",
@@ -224,6 +228,8 @@ class TestClaims:
             '{"results":[3]} {"results":[3]}',
             '{"error":7}',
             '{"error":{"names":7,"text":[],"line":"x"}}',
+            *[f'{{"error":{{"{name}":{DEEP}}}}}' for name in FIELDS],
+            '{"error":{"line":' + "9" * 4000 + "}}",
             '{"results":[{"set":[' + ",".join(map(str, range(30_000))) + "]}]}",
         ],
     )

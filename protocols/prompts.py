@@ -12,6 +12,8 @@ from protocols.records import Execution, Message, Task
 
 PERSPECTIVES = ("correctness", "efficiency", "robustness", "readability")
 """What a judge compares, besides the whole."""
+_TRACEBACK_LINES = 4
+"""The last two steps, each with its line of code."""
 
 
 def answer_prompt(task: Task) -> tuple[Message, ...]:
@@ -40,7 +42,10 @@ def critique_text(critique: str, code: str) -> str:
 
 
 def describe_execution(execution: Execution) -> str:
-    """Return what running a candidate showed, in two to five lines: the count, and its first failing test."""
+    """Return what running a candidate showed, in two to ten lines: the count, and its first failing test.
+
+    Of a traceback only the last steps are told; the message says the rest.
+    """
     head = f"{execution.passed} of {len(execution.outcomes)} tests passed."
     failure = next((outcome for outcome in execution.outcomes if not outcome.passed), None)
     if failure is None:
@@ -52,6 +57,8 @@ def describe_execution(execution: Execution) -> str:
         lines.append(f"Expected: {failure.expected}")
     if failure.actual is not None:
         lines.append(f"Actual: {failure.actual}")
+    if failure.traceback:
+        lines += ["Traceback:", *failure.traceback.splitlines()[:-1][-_TRACEBACK_LINES:]]
     return "\n".join(lines)
 
 

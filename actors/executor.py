@@ -2,13 +2,14 @@
 
 from typing import Literal
 
+import msgspec
 import trio
 
 from actors.incumbents import incumbent_before
 from actors.messages import Executed, Generated
 from protocols.identity import REFERENCE, derive
 from protocols.ports import Job, JobResult, Ledger, Limits, Sandbox
-from protocols.records import Execution, Task, TestOutcome
+from protocols.records import Execution, Task, Test, TestOutcome, WrittenTests
 
 
 class Executor:
@@ -46,7 +47,14 @@ class Executor:
         async with trio.open_nursery() as nursery:
             for subject_id, code in subjects.items():
                 nursery.start_soon(run, subject_id, code)
-        return Executed(task=task, round=round, candidates=item.candidates, executions=executions, incumbent=incumbent)
+        return Executed(
+            task=task,
+            round=round,
+            candidates=item.candidates,
+            executions=executions,
+            incumbent=incumbent,
+            undecided=not task.tests,
+        )
 
     async def run(self, task: Task, round: int, subject_id: str, code: str | None) -> Execution:
         """Return what running `code` shows, from the ledger if it was run before.
@@ -54,7 +62,7 @@ class Executor:
         Raises:
             SandboxError: the sandbox's own machinery failed.
         """
-        known = await self._ledger.get(Execution, execution_id(task, subject_id))
+        known = await self._ledger.get(Execution, execution_id(task, subject_id, round))
         if known is not None:
             return known
         return await self.record(task, round, subject_id, await self.measure(task, code))
@@ -68,20 +76,40 @@ class Executor:
     async def measure(self, task: Task, code: str | None) -> JobResult:
         """Run `code` against the task's tests without recording it (evaluations keep counts only).
 
+        A task without tests is run against those that the policy wrote for it, which are evidence of another kind.
+
+        Raises:
+            SandboxError: the sandbox's own machinery failed.
+        """
+        if task.tests:
+            return await self.measure_against(task, code, task.tests)
+        written = await tests_written_for(self._ledger, task)
+        result = await self.measure_against(task, code, written.tests if written is not None else ())
+        return msgspec.structs.replace(result, evidence="consensus")
+
+    async def measure_against(self, task: Task, code: str | None, tests: tuple[Test, ...]) -> JobResult:
+        """Run `code`, an answer to `task`, against any `tests`, in one call of the sandbox.
+
         Raises:
             SandboxError: the sandbox's own machinery failed.
         """
         if code is None:
-            return _no_code(task)
+            return _no_code(tests)
         return await self._sandbox.run(
-            Job(code=code, tests=task.tests, entry_point=task.entry_point, setup=task.setup, limits=self._limits)
+            Job(code=code, tests=tests, entry_point=task.entry_point, setup=task.setup, limits=self._limits)
         )
+
+
+async def tests_written_for(ledger: Ledger, task: Task) -> WrittenTests | None:
+    """Return the tests that the policy wrote for `task` in this run; None when there are none that can be used."""
+    written = await ledger.find(WrittenTests, task_id=task.id)
+    return next((record for record in written if record.tests), None)
 
 
 def make_execution(task: Task, round: int, subject_id: str, result: JobResult) -> Execution:
     """Return the record of what running a subject showed."""
     return Execution(
-        id=execution_id(task, subject_id),
+        id=execution_id(task, subject_id, round),
         subject_id=subject_id,
         task_id=task.id,
         round=round,
@@ -97,17 +125,22 @@ def make_execution(task: Task, round: int, subject_id: str, result: JobResult) -
     )
 
 
-def execution_id(task: Task, subject_id: str) -> str:
-    """Return the id of the execution of one subject; a reference belongs to its task."""
-    return derive("execution", task.id, subject_id) if subject_id == REFERENCE else derive("execution", subject_id)
+def execution_id(task: Task, subject_id: str, round: int = 0) -> str:
+    """Return the id of the execution of one subject; a reference belongs to its task.
+
+    The reference of a task without tests is run in each round, since tests may have been written meanwhile.
+    """
+    if subject_id != REFERENCE:
+        return derive("execution", subject_id)
+    return derive("execution", task.id, subject_id, *(() if task.tests else (round,)))
 
 
-def _no_code(task: Task) -> JobResult:
+def _no_code(tests: tuple[Test, ...]) -> JobResult:
     outcome = TestOutcome(
         passed=False, error_class="missing_entry_point", message="the response holds no code", outcome="runtime_error"
     )
     return JobResult(
-        outcomes=(outcome,) * len(task.tests),
+        outcomes=(outcome,) * len(tests),
         error_class="missing_entry_point",
         tier="none",
         evidence="tests",

@@ -61,7 +61,8 @@ class Judge:
         if decision is None:
             kept = await self._kept_before(item)
             weight = judge_weight(self._w_max, self._panel.reliability)
-            rates = await self._win_rates(item, self._wanted(item, weight, kept))
+            wanted = () if item.undecided else self._wanted(item, weight, kept)
+            rates = await self._win_rates(item, wanted)
             decision = self._decide(item, decision_id, self._scores(item, rates, weight), kept)
             await self._ledger.append(decision)
         return Judged(
@@ -90,6 +91,7 @@ class Judge:
             self._d_up,
             self._d_low,
             incumbent_kept_before=kept,
+            shares=item.shares,
         )
 
     def _is_calibration(self, item: Executed) -> bool:
@@ -98,21 +100,25 @@ class Judge:
 
     async def _win_rates(self, item: Executed, wanted: tuple[str, ...]) -> dict[str, float]:
         incumbent_id = item.incumbent.subject_id if item.incumbent is not None else None
-        standings = {subject: execution.share for subject, execution in item.executions.items()}
+        standings = {subject: item.share(subject) for subject in item.executions}
         pairs = schedule_pairs(self._schedule, wanted, incumbent_id, self._max_pairs, standings)
         if not pairs:
             return {}
         codes = {candidate.id: candidate.code or "" for candidate in item.candidates}
         if item.incumbent is not None:
             codes[item.incumbent.subject_id] = item.incumbent.code
-        opinions = await self._panel.compare(item.task, item.round, pairs, codes, standings)
+        evidence = "consensus" if item.shares else "tests"
+        opinions = await self._panel.compare(item.task, item.round, pairs, codes, standings, evidence=evidence)
         field = [*wanted, incumbent_id] if incumbent_id is not None else wanted
         return win_rates(field, opinions)  # who was wanted but met nobody has an even chance, not its E alone
 
     def _scores(self, item: Executed, rates: dict[str, float], weight: float) -> dict[str, Score]:
+        """Return the score of everybody about whom anything is known: where nothing is, of the incumbent alone."""
+        incumbent_id = item.incumbent.subject_id if item.incumbent is not None else None
         return {
-            subject: score(subject, execution, rates.get(subject), weight)
+            subject: score(subject, execution, rates.get(subject), weight, execution_share=item.share(subject))
             for subject, execution in item.executions.items()
+            if not item.undecided or subject == incumbent_id
         }
 
     def _decide(self, item: Executed, decision_id: str, scores: dict[str, Score], kept: bool) -> Decision:

@@ -34,6 +34,14 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True):
     """By subject id, the incumbent's included."""
     incumbent: Incumbent | None
     """Before the decision."""
+    shares: dict[str, float] = {}
+    """E by subject id where consensus decides; elsewhere E is the share of tests passed."""
+    undecided: bool = False
+    """Whether nothing shows which candidate is right: the task has no tests, and there was no consensus either."""
+
+    def share(self, subject_id: str) -> float:
+        """Return E of a subject, in [0, 1]."""
+        return self.shares.get(subject_id, self.executions[subject_id].share)
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):

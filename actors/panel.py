@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from method.comparison import Opinion, Pair, fold, parse_verdict
-from method.reliability import Reliability, panel_reliability, panel_weights, update
+from method.reliability import Reliability, panel_reliability, panel_weights, trusted, update
 from protocols.identity import derive
 from protocols.ports import Chat, ChatRequest, Ledger
 from protocols.prompts import judge_prompt, judge_schema
-from protocols.records import Choice, Decision, Execution, Task, Verdict
+from protocols.records import Choice, Decision, Evidence, Execution, Task, Verdict
 
 RETRY_TEMPERATURE = 0.7
 """A second try at the first one's temperature of 0 would get the same unreadable answer again."""
@@ -28,7 +28,8 @@ class Panel:
         self._judges = tuple(judges)
         self._ledger = ledger
         self._max_tokens = max_tokens
-        self._reliabilities = {judge.name: Reliability() for judge in self._judges}
+        nobody_known = {judge.name: Reliability() for judge in self._judges}
+        self._by_tests, self._by_consensus = dict(nobody_known), dict(nobody_known)
         self._learnt: set[tuple[str, str]] = set()
 
     async def restore(self) -> None:
@@ -36,8 +37,13 @@ class Panel:
 
         Verdicts on a task that was not decided yet count when they are used for its decision, as they would have.
         """
-        shares = {(e.task_id, e.subject_id): e.share for e in await self._ledger.find(Execution)}
-        decided = {(decision.task_id, decision.round) for decision in await self._ledger.find(Decision)}
+        executions = await self._ledger.find(Execution)
+        shares = {(e.task_id, e.subject_id): e.share for e in executions}
+        agreed = {e.task_id for e in executions if e.evidence == "consensus"}
+        decided = {
+            (decision.task_id, decision.round): {score.subject_id: score.execution_share for score in decision.scores}
+            for decision in await self._ledger.find(Decision)
+        }
         forward: dict[tuple[str, str, int, frozenset[str]], Verdict] = {}
         for verdict in await self._ledger.find(Verdict):
             if (verdict.task_id, verdict.round) not in decided:
@@ -46,15 +52,25 @@ class Panel:
             other = forward.setdefault((verdict.judge, verdict.task_id, verdict.round, subjects), verdict)
             if other is not verdict:
                 known = {s: share for s in subjects if (share := shares.get((verdict.task_id, s))) is not None}
-                self._learn(verdict.task_id, verdict.round, fold(other, verdict), known)
+                evidence: Evidence = "tests"
+                if verdict.task_id in agreed:
+                    evidence, known = "consensus", decided[verdict.task_id, verdict.round]
+                self._learn(verdict.task_id, verdict.round, fold(other, verdict), known, evidence)
 
     @property
     def reliability(self) -> float:
-        """The panel's measured reliability, in [0, 1]."""
-        return panel_reliability(self._reliabilities)
+        """The panel's measured reliability, in [0, 1]; from tests, or before they proved anything, from consensus."""
+        return panel_reliability(trusted(self._by_tests, self._by_consensus))
 
     async def compare(
-        self, task: Task, round: int, pairs: Sequence[Pair], codes: Mapping[str, str], shares: Mapping[str, float]
+        self,
+        task: Task,
+        round: int,
+        pairs: Sequence[Pair],
+        codes: Mapping[str, str],
+        shares: Mapping[str, float],
+        *,
+        evidence: Evidence = "tests",
     ) -> tuple[tuple[Opinion, float], ...]:
         """Return every judge's opinion of every pair, each with its judge's weight.
 
@@ -64,6 +80,7 @@ class Panel:
             pairs: what to compare.
             codes: code by subject id.
             shares: E by subject id, to learn from.
+            evidence: what E rests on; agreement among candidates is kept apart from tests.
 
         Raises:
             EndpointError: a judge could not be asked.
@@ -78,17 +95,20 @@ class Panel:
                 for pair in pairs:
                     nursery.start_soon(ask, judge, pair)
         for opinion in opinions:
-            self._learn(task.id, round, opinion, shares)
-        weights = panel_weights(self._reliabilities)
+            self._learn(task.id, round, opinion, shares, evidence)
+        weights = panel_weights(trusted(self._by_tests, self._by_consensus))
         return tuple((opinion, weights[opinion.judge]) for opinion in sorted(opinions, key=_order))
 
-    def _learn(self, task_id: str, round: int, opinion: Opinion, shares: Mapping[str, float]) -> None:
+    def _learn(
+        self, task_id: str, round: int, opinion: Opinion, shares: Mapping[str, float], evidence: Evidence
+    ) -> None:
         """Count an opinion, once: a task that is handled again brings the same ones."""
         subjects = sorted((opinion.left_id, opinion.right_id))
         key = (opinion.judge, derive("opinion", task_id, round, *subjects))
-        if opinion.judge in self._reliabilities and key not in self._learnt:
+        records = self._by_consensus if evidence == "consensus" else self._by_tests
+        if opinion.judge in records and key not in self._learnt:
             self._learnt.add(key)
-            self._reliabilities[opinion.judge] = update(self._reliabilities[opinion.judge], opinion, shares)
+            records[opinion.judge] = update(records[opinion.judge], opinion, shares)
 
     async def _ask(self, judge: Chat, task: Task, round: int, pair: Pair, codes: Mapping[str, str]) -> Opinion:
         verdicts: dict[bool, Verdict] = {}

@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from actors.board import RoundBoard
+from actors.consensus import Consensus
 from actors.critic import Critic
 from actors.curator import CurationRule, Curator, CuratorStatistics
 from actors.evaluator import Evaluator
@@ -67,6 +68,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     gate_tasks: tuple[Task, ...]
     held_out_tasks: tuple[Task, ...]
     evaluation_tasks: OverlapIndex
+    consensus: Consensus | None = None
+    """Decides tasks without tests; None leaves them undecided."""
 
 
 class PipelineStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +127,14 @@ class Pipeline:
                 ledger,
                 concurrency=concurrency.generate,
             ),
-            Stage("executor", parts.executor.execute, generated, to_judge, ledger, concurrency=concurrency.execute),
+            Stage(
+                "executor",
+                (parts.consensus or parts.executor).execute,
+                generated,
+                to_judge,
+                ledger,
+                concurrency=concurrency.execute,
+            ),
             Stage("judge", parts.judge.judge, executed, to_critic, ledger, concurrency=concurrency.judge),
             Stage("critic", parts.critic.criticise, judged, to_curator, ledger, concurrency=concurrency.critique),
         )

@@ -1,4 +1,7 @@
-"""Reference answers are run before a run begins: a test that the reference fails says nothing about a candidate."""
+"""Reference answers are run before a run begins: a test that the reference fails says nothing about a candidate.
+
+A task without tests is taken as it is: its tests are written, and held against the reference, when it comes up.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -45,7 +48,7 @@ async def check_references(
 
     async with trio.open_nursery() as nursery:
         for task in tasks:
-            if task.reference is not None:
+            if task.reference is not None and task.tests:
                 nursery.start_soon(run, task)
     failed = [task for task in tasks if task.id in results and not _solved(results[task.id])]
     if failed and failing == "refuse":

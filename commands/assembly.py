@@ -4,9 +4,11 @@ from functools import partial
 
 import trio
 
+from actors.consensus import Consensus
 from actors.critic import Critic
 from actors.curator import CurationRule
 from actors.evaluator import Evaluator
+from actors.examiner import Examiner
 from actors.executor import Executor
 from actors.generator import Generator
 from actors.judge import Judge
@@ -130,6 +132,7 @@ async def build_pipeline(
         gate_tasks=tasks.gate,
         held_out_tasks=tasks.held_out,
         evaluation_tasks=overlap_index((*tasks.gate, *tasks.held_out)),
+        consensus=_consensus(settings, serving.policy, executor, ledger),
     )
     await trio.lowlevel.checkpoint()
     return Pipeline(
@@ -160,6 +163,24 @@ def _generator(settings: Settings, policy: Policy, ledger: Ledger) -> Generator:
         stop=rule.stop,
         seed=settings.run.seed,
     )
+
+
+def _consensus(settings: Settings, policy: Policy, executor: Executor, ledger: Ledger) -> Consensus | None:
+    rule = settings.consensus
+    if rule.use == "off":
+        return None
+    examiner = Examiner(
+        policy,
+        executor,
+        ledger,
+        tests=rule.tests,
+        answers=rule.answers,
+        temperature=rule.temperature,
+        max_tokens=rule.max_tokens,
+        drops=rule.drop and settings.decide.references != "hidden",
+        seed=settings.run.seed,
+    )
+    return Consensus(executor, examiner, ledger, measured=rule.use == "measured")
 
 
 def _judge(settings: Settings, panel: Panel, ledger: Ledger) -> Judge:

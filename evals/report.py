@@ -5,15 +5,16 @@ while it was the policy; a refused version generated nothing, and is shown with 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from evals.bootstrap import interval
-from evals.report_form import JudgeReport, Report, TemperatureReport, VersionReport
-from evals.report_tally import Costs, Judging, Making, Versions, Work
+from evals.report_form import ConsensusReport, JudgeReport, Report, TemperatureReport, VersionReport
+from evals.report_judging import Judging
+from evals.report_tally import Agreement, Costs, Making, Versions, Work
 from ledger.queries import Entry, stream_entries
 from protocols.records import LEDGER_KINDS, LedgerRecord
 
@@ -24,8 +25,8 @@ UNDECIDED = "not decided yet"
 class _Tallies:
     def __init__(self) -> None:
         self.work, self.judging, self.making = Work(), Judging(), Making()
-        self.versions, self.costs = Versions(), Costs()
-        every = (self.work, self.judging, self.making, self.versions, self.costs)
+        self.versions, self.costs, self.agreement = Versions(), Costs(), Agreement()
+        every = (self.work, self.judging, self.making, self.versions, self.costs, self.agreement)
         self._takers = {kind: [tally.add for tally in every if kind in tally.KINDS] for kind in LEDGER_KINDS}
         self.records: Counter[type[LedgerRecord]] = Counter()
         self.first_at: float | None = None
@@ -59,6 +60,8 @@ def build_report(entries: Iterable[Entry[LedgerRecord]]) -> Report:
     return Report(
         versions=_versions(tallies),
         judges=_judges(tallies.judging),
+        judge_evidence=tallies.judging.evidence,
+        consensus=_consensus(tallies.agreement),
         decisions=dict(making.decisions),
         origins=dict(making.origins),
         filters=dict(making.filters),
@@ -97,6 +100,32 @@ def _judges(judging: Judging) -> tuple[JudgeReport, ...]:
         )
         for name, calls in sorted(judging.calls.items())
     )
+
+
+def _consensus(agreement: Agreement) -> tuple[ConsensusReport, ...]:
+    reports: list[ConsensusReport] = []
+    for version in sorted({*agreement.written, *agreement.unusable, *agreement.trials}):
+        trials = agreement.trials[version]
+        known = [trial for trial in trials if trial.right_tests is not None and trial.tests]
+        reports.append(
+            ConsensusReport(
+                version=version,
+                written=agreement.written[version],
+                dropped=agreement.dropped[version],
+                unusable=agreement.unusable[version],
+                trials=len(trials),
+                decided=sum(trial.decided for trial in trials),
+                right_tests=sum(t.right_tests or 0 for t in known) / sum(t.tests for t in known) if known else None,
+                consensus=_mean([trial.consensus for trial in trials]),
+                majority=_mean([trial.majority for trial in trials]),
+                random=_mean([trial.random for trial in trials]),
+            )
+        )
+    return tuple(reports)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _versions(tallies: _Tallies) -> tuple[VersionReport, ...]:

@@ -5,7 +5,7 @@ Everything in it comes from ledger records. None stands for what was not measure
 
 import msgspec
 
-from protocols.records import VersionState
+from protocols.records import Evidence, VersionState
 
 
 class VersionReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +72,30 @@ class JudgeReport(msgspec.Struct, frozen=True, kw_only=True):
     """Prompt and completion together."""
 
 
+class ConsensusReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Tests that one version wrote, and how consensus on them would have chosen where tests of the task tell."""
+
+    version: int
+    written: int
+    """Tests, over all tasks."""
+    dropped: int
+    """Those of them that the reference answer fails."""
+    unusable: int
+    """Pieces of its answers that were no test."""
+    trials: int
+    """Tasks with tests on which consensus was tried; 0: it was not measured, and None follows."""
+    decided: int
+    """Trials in which a candidate passed a written test."""
+    right_tests: float | None
+    """Share of the written tests that the reference passes, where there is one."""
+    consensus: float | None
+    """Chance that the response chosen by consensus is right, on average over trials."""
+    majority: float | None
+    """The same for the largest group of equal results."""
+    random: float | None
+    """The same for a response drawn by chance."""
+
+
 class TemperatureReport(msgspec.Struct, frozen=True, kw_only=True):
     """How the responses of one temperature came out."""
 
@@ -92,6 +116,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[VersionReport, ...]
     """By number, refused ones among them."""
     judges: tuple[JudgeReport, ...]
+    judge_evidence: Evidence | None
+    """What their reliability rests on: tests or, where no task has tests, consensus; None when nothing is known."""
+    consensus: tuple[ConsensusReport, ...]
+    """By version, of those that wrote tests."""
     decisions: dict[str, int]
     origins: dict[str, int]
     """Examples by who wrote the turn that they teach."""

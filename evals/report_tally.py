@@ -1,17 +1,15 @@
-"""What a report counts while it reads a journal, one concern a class.
+"""What a report counts while it reads a journal, one concern a class (what judges said: `evals.report_judging`).
 
 Each takes the records of its `KINDS` in the journal's order and keeps numbers, not texts: a report on a long run must
 fit into memory.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 
-from method.comparison import Opinion, fold
-from method.reliability import Reliability, panel_reliability, update
 from protocols.records import (
     Batch,
     Candidate,
+    ConsensusTrial,
     Critique,
     Decision,
     Evaluation,
@@ -23,6 +21,7 @@ from protocols.records import (
     PolicyVersion,
     TrainingReport,
     Verdict,
+    WrittenTests,
 )
 
 
@@ -59,67 +58,37 @@ class Work:
         version = self.version_of[execution.subject_id]
         self.responses[version] += len(temperatures)
         self.executable[version] += len(temperatures) * execution.executable
-        self.by_temperature.update(temperatures)
-        if execution.solved:
-            self.solved_by_temperature.update(temperatures)
+        if execution.evidence != "consensus":  # where it is, nobody knows what is solved
+            self.by_temperature.update(temperatures)
+            self.solved_by_temperature.update(temperatures if execution.solved else ())
         if execution.error_class is not None:
             self.errors[version][execution.error_class] += 1
 
 
-class Judging:
-    """What the judges said, and how often executions proved them right."""
+class Agreement:
+    """How tests were written, and how often consensus chose a right response, against chance and majority."""
 
-    KINDS = (Execution, Verdict)
+    KINDS = (ConsensusTrial, WrittenTests)
 
     def __init__(self) -> None:
-        self.calls: Counter[str] = Counter()
-        self.abstentions: Counter[str] = Counter()
-        self.tokens: Counter[str] = Counter()
-        self._shares: dict[tuple[str, str], float] = {}
-        self._first: dict[tuple[str, str, int, frozenset[str]], Verdict] = {}
-        self._opinions: list[tuple[str, Opinion]] = []
-        """Each with its task."""
+        self.written: Counter[int] = Counter()
+        """By the version that wrote them, as the two that follow."""
+        self.dropped: Counter[int] = Counter()
+        self.unusable: Counter[int] = Counter()
+        self.trials: defaultdict[int, list[ConsensusTrial]] = defaultdict(list)
+        """By version."""
 
     def add(self, record: LedgerRecord) -> None:
         """Take one record."""
         match record:
-            case Execution():
-                self._shares[record.task_id, record.subject_id] = record.share
-            case Verdict():
-                self.calls[record.judge] += 1
-                self.abstentions[record.judge] += record.choice == "abstain"
-                self.tokens[record.judge] += record.prompt_tokens + record.completion_tokens
-                self._pair_up(record)
+            case WrittenTests():
+                self.written[record.version] += len(record.tests) + len(record.dropped)
+                self.dropped[record.version] += len(record.dropped)
+                self.unusable[record.version] += record.unusable
+            case ConsensusTrial():
+                self.trials[record.version].append(record)
             case _:
                 pass
-
-    def reliabilities(self, subjects: Iterable[str] | None = None) -> dict[str, Reliability]:
-        """Return each judge's record; given `subjects`, over the pairs that one of those candidates is in."""
-        wanted = None if subjects is None else set(subjects)
-        known: dict[str, Reliability] = {}
-        for task_id, opinion in self._opinions:
-            ids = {opinion.left_id, opinion.right_id}
-            if wanted is None or wanted & ids:
-                shares = {one: self._shares[task_id, one] for one in ids if (task_id, one) in self._shares}
-                known[opinion.judge] = update(known.get(opinion.judge, Reliability()), opinion, shares)
-        return known
-
-    def panel_by_version(self, version_of: dict[str, int]) -> dict[int, float]:
-        """Return the panel's reliability on each version's candidates."""
-        subjects: defaultdict[int, set[str]] = defaultdict(set)
-        for _, opinion in self._opinions:
-            for subject in (opinion.left_id, opinion.right_id):
-                if subject in version_of:
-                    subjects[version_of[subject]].add(subject)
-        return {version: panel_reliability(self.reliabilities(ids)) for version, ids in sorted(subjects.items())}
-
-    def _pair_up(self, verdict: Verdict) -> None:
-        key = (verdict.judge, verdict.task_id, verdict.round, frozenset((verdict.left_id, verdict.right_id)))
-        other = self._first.get(key)
-        if other is None or other.left_id == verdict.left_id:
-            self._first[key] = verdict
-        else:
-            self._opinions.append((verdict.task_id, fold(self._first.pop(key), verdict)))
 
 
 class Making:
@@ -185,7 +154,7 @@ class Versions:
 class Costs:
     """Tokens and seconds, by what they were spent on."""
 
-    KINDS = (Critique, Evaluation, Execution, Generation, TrainingReport, Verdict)
+    KINDS = (Critique, Evaluation, Execution, Generation, TrainingReport, Verdict, WrittenTests)
 
     def __init__(self) -> None:
         self.tokens: Counter[str] = Counter(prompt=0, completion=0, training=0)
@@ -198,6 +167,8 @@ class Costs:
                 self._answered("generate", record)
             case Verdict():
                 self._answered("judge", record)
+            case WrittenTests():
+                self._answered("write_tests", record)
             case Critique():
                 self._answered("critique", record)
             case Evaluation():
@@ -210,7 +181,7 @@ class Costs:
             case _:
                 pass
 
-    def _answered(self, stage: str, record: Generation | Verdict | Critique | Evaluation) -> None:
+    def _answered(self, stage: str, record: Generation | Verdict | Critique | Evaluation | WrittenTests) -> None:
         self.seconds[stage] += record.seconds
         self.tokens["prompt"] += record.prompt_tokens
         self.tokens["completion"] += record.completion_tokens

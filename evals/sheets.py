@@ -19,6 +19,16 @@ _VERSION_CAPTION = (
 )
 
 
+_JUDGE_CAPTIONS = {
+    "consensus": "reliability: measured by agreement among candidates, because no task with tests has proved anything"
+}
+_CONSENSUS_CAPTION = (
+    "written: tests for training tasks; dropped: those that the reference fails; right: share that the reference "
+    "passes, where it drops none; trials: tasks with tests of their own; decided: where a candidate passed a written "
+    "test; consensus, majority, random: how often the response so chosen is right, in per cent"
+)
+
+
 class Sheet(NamedTuple):
     """One table."""
 
@@ -59,6 +69,7 @@ def sheets(report: Report) -> tuple[Sheet, ...]:
         version_sheet(report),
         _training(report),
         _judges(report),
+        _consensus(report),
         _counts("Decisions", "decision", report.decisions),
         _counts("Examples by origin", "origin", report.origins),
         _counts("Examples refused by curation", "reason", report.filters),
@@ -141,7 +152,27 @@ def _judges(report: Report) -> Sheet:
         )
         for judge in report.judges
     )
-    return Sheet("Judges", columns, rows)
+    return Sheet("Judges", columns, rows, _JUDGE_CAPTIONS.get(report.judge_evidence or "", ""))
+
+
+def _consensus(report: Report) -> Sheet:
+    columns = ("version", "written", "dropped", "unusable", "right", "trials", "decided", "consensus", "majority")
+    rows = tuple(
+        (
+            str(one.version),
+            str(one.written),
+            str(one.dropped),
+            str(one.unusable),
+            percent(one.right_tests),
+            str(one.trials),
+            str(one.decided),
+            percent(one.consensus),
+            percent(one.majority),
+            percent(one.random),
+        )
+        for one in report.consensus
+    )
+    return Sheet("Consensus on tests that the policy wrote", (*columns, "random"), rows, _CONSENSUS_CAPTION)
 
 
 def _errors(report: Report) -> Sheet:

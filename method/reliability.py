@@ -20,6 +20,11 @@ class Tally(msgspec.Struct, frozen=True):
     wrong: float = 0.0
 
     @property
+    def count(self) -> float:
+        """Number of opinions proved right or wrong."""
+        return self.right + self.wrong
+
+    @property
     def mean(self) -> float:
         """Mean of the Beta posterior of being right, with a uniform prior."""
         return (1 + self.right) / (2 + self.right + self.wrong)
@@ -58,6 +63,12 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     def abstention_rate(self) -> float:
         """Share of pairs without an opinion."""
         return self.abstentions / self.opinions if self.opinions else 0.0
+
+
+def trusted(by_tests: Mapping[str, Reliability], by_consensus: Mapping[str, Reliability]) -> Mapping[str, Reliability]:
+    """Return the records to weigh the judges by: what tests proved, or, before they proved anything, agreement."""
+    proven = any(reliability.overall.count for reliability in by_tests.values())
+    return by_tests if proven else by_consensus
 
 
 def update(reliability: Reliability, opinion: Opinion, shares: Mapping[str, float]) -> Reliability:

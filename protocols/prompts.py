@@ -26,6 +26,38 @@ def answer_prompt(task: Task) -> tuple[Message, ...]:
     return (Message(role="user", content=f"{task.instruction.strip()}\n\n{how}"),)
 
 
+def tests_prompt(task: Task, count: int) -> tuple[Message, ...]:
+    """Return the turns that ask the policy for `count` tests of its own for `task`.
+
+    A `function` task's are asserts in a code block; a `stdio` task's are JSON, see `tests_schema`.
+    """
+    how = (
+        f"Do not solve it. Write {count} different tests for `{task.entry_point}`, each one line of the form "
+        f"`assert {task.entry_point}(...) == ...`, in one Python code block. Include edge cases."
+        if task.kind == "function"
+        else f"Do not solve it. Write {count} different tests, as JSON: what the program reads (`stdin`) and what it "
+        "must print (`stdout`). Include edge cases."
+    )
+    return (Message(role="user", content=f"A programming task:\n{task.instruction.strip()}\n\n{how}"),)
+
+
+def tests_schema() -> Mapping[str, Any]:
+    """Return the JSON schema of the tests of a `stdio` task: `{"tests": [{"stdin": ..., "stdout": ...}]}`."""
+    text = {"type": "string"}
+    test = {
+        "type": "object",
+        "properties": {"stdin": text, "stdout": text},
+        "required": ["stdin", "stdout"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"tests": {"type": "array", "items": test}},
+        "required": ["tests"],
+        "additionalProperties": False,
+    }
+
+
 def answer_text(code: str) -> str:
     """Return how an answer that teaches `code` is written."""
     return f"```python\n{code.strip()}\n```"

@@ -225,6 +225,50 @@ class Execution(Record, frozen=True, kw_only=True):
         return bool(self.outcomes) and self.passed == len(self.outcomes)
 
 
+class WrittenTests(Record, frozen=True, kw_only=True):
+    """Tests that the policy itself wrote for a task. Made by the Examiner, consumed by Executor and Consensus."""
+
+    id: str
+    task_id: str
+    round: int
+    version: int
+    """Policy version that wrote them."""
+    tests: tuple[Test, ...]
+    """Those that candidates are run against."""
+    dropped: tuple[Test, ...] = ()
+    """Those that the task's reference answer fails, which are not used."""
+    unusable: int = 0
+    """Pieces of the answers that are no test of this task, repeated ones among them."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+class ConsensusTrial(Record, frozen=True, kw_only=True):
+    """How consensus would have chosen on a task that has tests, which say who is right. Made by Consensus.
+
+    Of each way of choosing: the chance that the response it chooses passes the task's own tests, in [0, 1].
+    """
+
+    id: str
+    task_id: str
+    round: int
+    version: int
+    tests: int
+    """Written tests that the candidates were run against."""
+    right_tests: int | None
+    """Those of them that the reference answer passes; None without a reference."""
+    groups: int
+    """Groups of candidates that pass the same tests."""
+    decided: bool
+    """Whether any candidate passed any test; where none did, every way chooses at random."""
+    consensus: float
+    random: float
+    """Of a response drawn by chance: the share of right ones."""
+    majority: float
+    """Of a response of the largest group that gives the same results on the tests' inputs."""
+
+
 class Verdict(Record, frozen=True, kw_only=True):
     """One judge's answer to one comparison in one order. Made by the Judge.
 
@@ -493,6 +537,8 @@ LedgerRecord = (
     | Candidate
     | Generation
     | Execution
+    | WrittenTests
+    | ConsensusTrial
     | Verdict
     | Decision
     | Critique

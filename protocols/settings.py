@@ -166,6 +166,22 @@ class SandboxSettings(_Section):
         return self
 
 
+class ConsensusSettings(_Section):
+    """Step 2 of the method for tasks without tests: the policy writes tests, and agreement on them decides."""
+
+    use: Literal["off", "without_tests", "measured"] = "without_tests"
+    """`off` leaves tasks without tests undecided. `measured` lets the policy write tests for tasks that have their own
+    as well, and the report says how often agreement would have chosen a right answer; it decides nothing there."""
+    tests: Positive = 8
+    """Written tests that candidates are run against, at most."""
+    answers: Positive = 1
+    """Answers to ask for; each may hold several tests."""
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    max_tokens: Positive = 512
+    drop: bool = True
+    """Whether written tests that the reference answer fails are dropped, where the reference is not hidden."""
+
+
 class JudgeSettings(_Section):
     """Steps 3 and 4 of the method."""
 
@@ -290,6 +306,7 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     generate: GenerateSettings = GenerateSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    consensus: ConsensusSettings = ConsensusSettings()
     judge: JudgeSettings = JudgeSettings()
     decide: DecideSettings = DecideSettings()
     critique: CritiqueSettings = CritiqueSettings()

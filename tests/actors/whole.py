@@ -9,9 +9,11 @@ from typing import NamedTuple
 import msgspec
 import trio
 
+from actors.consensus import Consensus
 from actors.critic import Critic
 from actors.curator import CurationRule
 from actors.evaluator import Evaluator
+from actors.examiner import Examiner
 from actors.executor import Executor
 from actors.fake import ScriptedPolicy
 from actors.generator import Generator
@@ -26,7 +28,7 @@ from evals.gate import gate
 from ledger.memory import MemoryLedger
 from method.overlap import overlap_index
 from protocols.ports import ChatRequest, TrainingRecipe
-from protocols.records import LEDGER_KINDS, LedgerRecord, PolicyVersion, RoundSettled
+from protocols.records import LEDGER_KINDS, LedgerRecord, PolicyVersion, RoundSettled, Task
 from tests.actors.parts import (
     LIMITS,
     WritingTrainer,
@@ -53,6 +55,8 @@ CANDIDATES = 4
 def answers(request: ChatRequest, version: int) -> Sequence[str]:
     """The policy gets better: what only sometimes succeeded always does from version 1 on."""
     number = number_in(request)
+    if "Do not solve it" in request.messages[0].content:
+        return [fenced("\n".join(f"assert f{number}({x}) == {x + number}" for x in (0, 2, 5)))]
     if number % 4 == 3 or (version > 0 and number % 4 == 1):
         codes = [good(number)]
     elif number % 4 == 2:
@@ -79,8 +83,17 @@ WIDE = Shape(Concurrency(generate=4, execute=4, judge=2, critique=2), 3)
 class Run:
     """One start of the command on a ledger: everything but the ledger and the adapters is new."""
 
-    def __init__(self, ledger: MemoryLedger, folder: Path, current: PolicyVersion, settled: int, shape: Shape) -> None:
+    def __init__(
+        self,
+        ledger: MemoryLedger,
+        folder: Path,
+        current: PolicyVersion,
+        settled: int,
+        shape: Shape,
+        train: tuple[Task, ...] = TRAIN,
+    ) -> None:
         self.ledger = ledger
+        self.train = train
         self.policy = ScriptedPolicy(answers, current, in_place=True)
         self.judges = (right_judge("local"), right_judge("hosted"))
         self.critic = helpful_critic()
@@ -113,10 +126,11 @@ class Run:
                 stop=(),
             ),
             evaluator=_evaluator(policy, executor, ledger),
-            train_tasks=TRAIN,
+            train_tasks=self.train,
             gate_tasks=GATE,
             held_out_tasks=HELD_OUT,
             evaluation_tasks=overlap_index((*GATE, *HELD_OUT)),
+            consensus=Consensus(executor, _examiner(policy, executor, ledger), ledger, measured=False),
         )
         return Pipeline(
             parts,
@@ -201,6 +215,10 @@ def _judge(panel: Panel, ledger: MemoryLedger) -> Judge:
     )
 
 
+def _examiner(policy: ScriptedPolicy, executor: Executor, ledger: MemoryLedger) -> Examiner:
+    return Examiner(policy, executor, ledger, tests=8, answers=1, temperature=0.8, max_tokens=99, drops=True, seed=7)
+
+
 def _evaluator(policy: ScriptedPolicy, executor: Executor, ledger: MemoryLedger) -> Evaluator:
     assess = partial(make_evaluation, ks=(1,), seed=0)
     return Evaluator(policy, executor, ledger, assess, top_p=0.9, max_tokens=99, concurrency=4, seed=7)
@@ -214,6 +232,13 @@ async def start(ledger: MemoryLedger, folder: Path, shape: Shape = WIDE) -> Run:
         versions = [base_version()]
     current = max(versions, key=lambda version: version.number)
     return Run(ledger, folder, current, len(await ledger.find(RoundSettled)), shape)
+
+
+async def start_without_tests(ledger: MemoryLedger, folder: Path) -> Run:
+    """Begin a run on tasks of which nothing is known but their wording."""
+    await ledger.append(base_version())
+    train = tuple(msgspec.structs.replace(task, tests=(), reference=None) for task in TRAIN)
+    return Run(ledger, folder, base_version(), 0, WIDE, train)
 
 
 class CrashingLedger(MemoryLedger):

@@ -2,8 +2,10 @@
 
 from ledger.queries import Entry
 from protocols.records import (
+    AssertTest,
     Batch,
     Candidate,
+    ConsensusTrial,
     Critique,
     Decision,
     ErrorClass,
@@ -17,11 +19,13 @@ from protocols.records import (
     LedgerRecord,
     Origin,
     PolicyVersion,
+    Score,
     TaskResult,
     TestOutcome,
     TrainingReport,
     Verdict,
     VersionState,
+    WrittenTests,
 )
 
 REFUSAL = "gate pass@1 0.500 -> 0.250, difference -0.250: it fell by more than 0.050"
@@ -179,6 +183,48 @@ def decision(name: str, *kinds: str) -> Decision:
         answer_id=None,
         critique_ids=(),
         scores=(),
+    )
+
+
+def score(subject: str, share: float) -> Score:
+    return Score(subject_id=subject, execution_share=share, win_rate=None, weight=0.0, value=share)
+
+
+def written(name: str, version: int, tests: int, *, dropped: int = 0, unusable: int = 0) -> WrittenTests:
+    made = [AssertTest(code=f"assert f({number})") for number in range(tests + dropped)]
+    return WrittenTests(
+        id=name,
+        task_id=name,
+        round=1,
+        version=version,
+        tests=tuple(made[:tests]),
+        dropped=tuple(made[tests:]),
+        unusable=unusable,
+    )
+
+
+def trial(
+    name: str,
+    version: int,
+    *,
+    consensus: float,
+    random: float,
+    majority: float,
+    right: int | None,
+    decided: bool = True,
+) -> ConsensusTrial:
+    return ConsensusTrial(
+        id=name,
+        task_id=name,
+        round=1,
+        version=version,
+        tests=4,
+        right_tests=right,
+        groups=2,
+        decided=decided,
+        consensus=consensus,
+        random=random,
+        majority=majority,
     )
 
 

@@ -1,13 +1,26 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from evals.report import UNDECIDED, build_report, read_report, report_json
 from evals.report_form import Report, VersionReport
 from ledger.sqlite import open_ledger
-from tests.evals.journal import REFUSAL, candidate, entries, execution, small_run, training, verdict
+from tests.evals.journal import (
+    REFUSAL,
+    candidate,
+    decision,
+    entries,
+    execution,
+    score,
+    small_run,
+    training,
+    trial,
+    verdict,
+    written,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +72,39 @@ def test_how_a_version_was_made(report: Report) -> None:
 
 def test_judges_are_measured_against_executions(report: Report) -> None:
     steady, odd = report.judges
+    assert report.judge_evidence == "tests"
     # Of three pairs one was right (bad < reference), one wrong (reference of t2 fails), one proved nothing (equal E).
     assert (steady.name, steady.reliability, steady.calls) == ("j", pytest.approx(2 / 4), 6)
     assert steady.position_bias == pytest.approx(1 / 3)
     assert steady.tokens == 6 * 110
     assert (odd.name, odd.reliability, odd.abstentions) == ("k", 0.5, 1)
+
+
+def test_consensus_is_held_against_chance_and_majority(report: Report) -> None:
+    assert report.consensus == ()
+    records = [
+        written("w1", 0, 3, dropped=1, unusable=2),
+        trial("t1", 0, consensus=1.0, random=0.5, majority=0.0, right=2),
+        trial("t2", 0, consensus=0.5, random=0.5, majority=0.5, right=4, decided=False),
+        trial("t3", 1, consensus=1.0, random=1.0, majority=1.0, right=None),
+    ]
+    first, second = build_report(entries(records)).consensus
+    assert (first.written, first.dropped, first.unusable, first.trials, first.decided) == (4, 1, 2, 2, 1)
+    assert (first.consensus, first.random, first.majority) == (0.75, 0.5, 0.25)
+    assert first.right_tests == 6 / 8
+    assert (second.version, second.written, second.right_tests) == (1, 0, None)
+
+
+def test_judges_of_tasks_without_tests_are_measured_by_agreement_and_the_report_says_so() -> None:
+    guessed = [
+        msgspec.structs.replace(execution(name, passed, 2, None), evidence="consensus")
+        for name, passed in (("a", 1), ("b", 2))
+    ]
+    scores = tuple(score(name, share) for name, share in (("a", 1.0), ("b", 0.5)))
+    decided = msgspec.structs.replace(decision("d", "skip"), task_id="t1", scores=scores)
+    report = build_report(entries([*guessed, verdict("a", "b", "left"), verdict("b", "a", "right"), decided]))
+    assert report.judge_evidence == "consensus"
+    assert report.judges[0].reliability == pytest.approx(2 / 3)
 
 
 def test_each_tasks_reference_is_its_own(report: Report) -> None:
@@ -128,6 +169,8 @@ def test_the_json_form_has_what_is_promised(report: Report) -> None:
     assert set(data) == {
         "versions",
         "judges",
+        "judge_evidence",
+        "consensus",
         "decisions",
         "origins",
         "filters",

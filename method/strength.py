@@ -2,16 +2,23 @@
 
 Model: i beats j with probability s_i / (s_i + s_j). A tie is half a win for each. The prior is `prior` wins and as many
 losses of everybody against a player of strength 1: it keeps strengths finite, ties unconnected answers together, and is
-even-handed (all results reversed give 1 - J). Fitted by minorisation-maximisation (Hunter 2004); `choix` fits the same
-model without weights, and the tests compare the two.
+even-handed (all results reversed give 1 - J). Fitted by scipy's optimiser; `choix` fits the same model without weights,
+and the tests compare the two.
 """
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
 from method.comparison import Opinion
 
-_ROUNDS = 2000
-_TOLERANCE = 1e-10
+Vector = NDArray[np.float64]
+
+_GRADIENT = 1e-9
+"""Where the fit ends: games that a player won more, or fewer, than its strength explains."""
 
 
 def win_rates(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]], *, prior: float = 0.5) -> dict[str, float]:
@@ -28,9 +35,19 @@ def win_rates(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]], *, 
     Raises:
         ValueError: an opinion is on an answer that is not in the field, or has a negative weight.
     """
+    logs = log_strengths(ids, opinions, prior=prior)
+    return {player: _against_field(player, logs) for player in ids}
+
+
+def log_strengths(
+    ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]], *, prior: float = 0.5
+) -> dict[str, float]:
+    """Return the natural logarithm of each strength; 0 is that of the player whom the prior compares with.
+
+    Arguments and errors as `win_rates`.
+    """
     wins = _wins(ids, opinions)
-    strengths = _strengths(ids, wins, prior)
-    return {player: _against_field(player, strengths) for player in ids}
+    return _fitted(ids, wins, prior) if any(wins.values()) else dict.fromkeys(ids, 0.0)
 
 
 def _wins(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]]) -> dict[tuple[str, str], float]:
@@ -53,24 +70,35 @@ def _wins(ids: Sequence[str], opinions: Sequence[tuple[Opinion, float]]) -> dict
     return wins
 
 
-def _strengths(ids: Sequence[str], wins: Mapping[tuple[str, str], float], prior: float) -> dict[str, float]:
-    won = {player: prior + sum(count for (winner, _), count in wins.items() if winner == player) for player in ids}
-    strengths = dict.fromkeys(ids, 1.0)
-    for _ in range(_ROUNDS):
-        games = {player: 2 * prior / (strengths[player] + 1) for player in ids}
-        for (winner, loser), count in wins.items():
-            share = count / (strengths[winner] + strengths[loser])
-            games[winner] += share
-            games[loser] += share
-        fitted = {player: won[player] / games[player] for player in ids}
-        moved = max((abs(fitted[player] - strengths[player]) / fitted[player] for player in ids), default=0.0)
-        strengths = fitted
-        if moved < _TOLERANCE:
-            break
-    return strengths
+def _fitted(ids: Sequence[str], wins: Mapping[tuple[str, str], float], prior: float) -> dict[str, float]:
+    """Return the logarithm of each strength: where the posterior is highest, which is one point (it is concave)."""
+    places = {player: place for place, player in enumerate(ids)}
+    won = np.zeros((len(ids) + 1, len(ids) + 1))
+    for (winner, loser), count in wins.items():
+        won[places[winner], places[loser]] = count
+    won[-1, :-1] = won[:-1, -1] = prior  # against the player of strength 1, the last
+    games = won + won.T
+
+    def differences(logs: Vector) -> Vector:
+        every = np.append(logs, 0.0)
+        return every[:, None] - every[None, :]
+
+    def loss(logs: Vector) -> float:
+        return float(np.sum(won * np.logaddexp(0.0, -differences(logs))))
+
+    def slope(logs: Vector) -> Vector:
+        return (games * expit(differences(logs)) - won).sum(axis=1)[:-1]
+
+    def curvature(logs: Vector) -> Vector:
+        apart = differences(logs)
+        shares = games * expit(apart) * expit(-apart)
+        return (np.diag(shares.sum(axis=1)) - shares)[:-1, :-1]
+
+    start = np.zeros(len(ids))
+    found = minimize(loss, start, method="trust-exact", jac=slope, hess=curvature, options={"gtol": _GRADIENT})
+    return dict(zip(ids, map(float, found.x), strict=True))
 
 
-def _against_field(player: str, strengths: Mapping[str, float]) -> float:
-    own = strengths[player]
-    rates = [own / (own + strength) for other, strength in strengths.items() if other != player]
+def _against_field(player: str, logs: Mapping[str, float]) -> float:
+    rates = [float(expit(logs[player] - log)) for other, log in logs.items() if other != player]
     return sum(rates) / len(rates) if rates else 0.5

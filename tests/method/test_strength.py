@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from method.comparison import Opinion
-from method.strength import win_rates
+from method.strength import log_strengths, win_rates
 from protocols.records import Choice
 
 IDS = ("a", "b", "c", "d")
@@ -72,6 +72,48 @@ def test_a_weight_is_a_number_of_repetitions() -> None:
 def test_opinions_outside_the_field_and_negative_weights_are_refused(bad: tuple[Opinion, float]) -> None:
     with pytest.raises(ValueError, match="not of this field"):
         win_rates(IDS, [bad])
+
+
+BASEBALL = {
+    "Milwaukee": (0, 7, 9, 7, 7, 9, 11),
+    "Detroit": (6, 0, 7, 5, 11, 9, 9),
+    "Toronto": (4, 6, 0, 7, 7, 8, 12),
+    "New York": (6, 8, 6, 0, 6, 7, 10),
+    "Boston": (6, 2, 6, 7, 0, 7, 12),
+    "Cleveland": (4, 4, 5, 6, 6, 0, 6),
+    "Baltimore": (2, 4, 1, 3, 1, 7, 0),
+}
+"""Games won by the team of the row against that of the column: American League, eastern division, 1987 (Agresti,
+Categorical Data Analysis)."""
+ABILITIES = {
+    "Milwaukee": 1.5814,
+    "Detroit": 1.4364,
+    "Toronto": 1.2945,
+    "New York": 1.2476,
+    "Boston": 1.1077,
+    "Cleveland": 0.6839,
+    "Baltimore": 0.0,
+}
+"""Published maximum likelihood estimates of that table, logarithms relative to Baltimore's."""
+
+
+def test_a_published_table_has_its_published_estimates() -> None:
+    teams = list(BASEBALL)
+    table = [
+        (opinion(winner, loser), float(count))
+        for winner, row in BASEBALL.items()
+        for loser, count in zip(teams, row, strict=True)
+        if count
+    ]
+    logs = log_strengths(teams, table, prior=1e-6)
+    assert {team: log - logs["Baltimore"] for team, log in logs.items()} == pytest.approx(ABILITIES, abs=1e-4)
+
+
+@pytest.mark.parametrize(("won", "lost"), [(3, 1), (1, 1), (7, 2), (0, 4)])
+def test_two_players_by_hand(won: int, lost: int) -> None:
+    # Without a prior the odds are won : lost; the prior's games against strength 1 only draw them together.
+    rates = win_rates(["a", "b"], [(opinion("a", "b"), won), (opinion("b", "a"), lost)], prior=1e-7)
+    assert rates["a"] == pytest.approx(won / (won + lost), abs=1e-3)
 
 
 @given(st.lists(pairs, max_size=12))

@@ -2,15 +2,17 @@
 
 from typing import Literal
 
+from msgspec import structs
+
+from actors.judging import JudgeMode, JudgeRule, Judging
 from actors.messages import Executed, Judged
 from actors.panel import Panel
-from method.comparison import schedule_pairs
+from method.comparison import Schedule
 from method.decision import decide, needed_candidates
 from method.scoring import judge_weight, score
-from method.strength import win_rates
 from protocols.identity import derive
 from protocols.ports import Ledger
-from protocols.records import Decision, Score
+from protocols.records import Decision, Evidence, Score
 
 CALIBRATION_STEPS = 10_000
 """Resolution of the share of tasks that are judged for calibration alone."""
@@ -22,7 +24,8 @@ class Judge:
     Args:
         lazy: whether comparisons that cannot change the decision are left out.
         calibrate: share of tasks whose candidates are compared all the same, to measure the judges.
-        max_pairs: comparisons per task, at most.
+        max_pairs: comparisons per task, at most; in rubric mode, candidates marked.
+        mode: `off` asks nobody, so that S = E.
     """
 
     def __init__(
@@ -30,7 +33,7 @@ class Judge:
         panel: Panel,
         ledger: Ledger,
         *,
-        schedule: Literal["anchor", "round_robin", "swiss"],
+        schedule: Schedule,
         w_max: float,
         lazy: bool,
         calibrate: float,
@@ -38,14 +41,14 @@ class Judge:
         d_up: float,
         d_low: float,
         references: Literal["train", "anchor", "hidden"],
+        mode: JudgeMode = "pairwise",
     ) -> None:
         self._panel = panel
         self._ledger = ledger
-        self._schedule: Literal["anchor", "round_robin", "swiss"] = schedule
+        self._rule = JudgeRule(mode=mode, schedule=schedule, max_pairs=max_pairs)
         self._w_max = w_max
         self._lazy = lazy
         self._calibrate = calibrate
-        self._max_pairs = max_pairs
         self._d_up = d_up
         self._d_low = d_low
         self._references: Literal["train", "anchor", "hidden"] = references
@@ -60,11 +63,13 @@ class Judge:
         decision = await self._ledger.get(Decision, decision_id)
         if decision is None:
             kept = await self._kept_before(item)
-            weight = judge_weight(self._w_max, self._panel.reliability)
-            wanted = () if item.undecided else self._wanted(item, weight, kept)
-            rates = await self._win_rates(item, wanted)
-            decision = self._decide(item, decision_id, self._scores(item, rates, weight), kept)
+            weight = 0.0 if self._rule.mode == "off" else judge_weight(self._w_max, self._panel.reliability)
+            outcome = await self._judging(item, weight, kept).run()
+            decision = self._decide(item, decision_id, self._scores(item, outcome.rates, weight), kept)
+            decision = structs.replace(decision, compared=outcome.compared, comparable=outcome.comparable)
             await self._ledger.append(decision)
+            # Only now: a task that is handled again after a failure is judged as it would have been without.
+            self._panel.learn(item.task, item.round, outcome.opinions, *_labels(item))
         return Judged(
             task=item.task,
             round=item.round,
@@ -77,12 +82,9 @@ class Judge:
         decisions = await self._ledger.find(Decision, task_id=item.task.id)
         return any("keep" in decision.kinds for decision in decisions if decision.round < item.round)
 
-    def _wanted(self, item: Executed, weight: float, kept: bool) -> tuple[str, ...]:
-        """Return the candidates to compare: those that can matter, or all executable ones for calibration."""
+    def _judging(self, item: Executed, weight: float, kept: bool) -> Judging:
         executable = tuple(c.id for c in item.candidates if item.executions[c.id].executable and c.code is not None)
-        if not self._lazy or self._is_calibration(item):
-            return executable
-        return needed_candidates(
+        open_ids = needed_candidates(
             item.task,
             item.candidates,
             item.executions,
@@ -93,24 +95,19 @@ class Judge:
             incumbent_kept_before=kept,
             shares=item.shares,
         )
+        return Judging(
+            self._panel,
+            self._rule,
+            item,
+            open_ids=() if item.undecided else open_ids,
+            executable_ids=() if item.undecided else executable,
+            exhaustive=not self._lazy or self._is_calibration(item),
+            weights=self._panel.weights,
+        )
 
     def _is_calibration(self, item: Executed) -> bool:
         draw = int(derive("calibration", item.task.id, item.round)[:8], 16) % CALIBRATION_STEPS
         return draw < self._calibrate * CALIBRATION_STEPS
-
-    async def _win_rates(self, item: Executed, wanted: tuple[str, ...]) -> dict[str, float]:
-        incumbent_id = item.incumbent.subject_id if item.incumbent is not None else None
-        standings = {subject: item.share(subject) for subject in item.executions}
-        pairs = schedule_pairs(self._schedule, wanted, incumbent_id, self._max_pairs, standings)
-        if not pairs:
-            return {}
-        codes = {candidate.id: candidate.code or "" for candidate in item.candidates}
-        if item.incumbent is not None:
-            codes[item.incumbent.subject_id] = item.incumbent.code
-        evidence = "consensus" if item.shares else "tests"
-        opinions = await self._panel.compare(item.task, item.round, pairs, codes, standings, evidence=evidence)
-        field = [*wanted, incumbent_id] if incumbent_id is not None else wanted
-        return win_rates(field, opinions)  # who was wanted but met nobody has an even chance, not its E alone
 
     def _scores(self, item: Executed, rates: dict[str, float], weight: float) -> dict[str, Score]:
         """Return the score of everybody about whom anything is known: where nothing is, of the incumbent alone."""
@@ -136,3 +133,8 @@ class Judge:
             round=item.round,
             version=max((candidate.version for candidate in item.candidates), default=0),
         )
+
+
+def _labels(item: Executed) -> tuple[dict[str, float], Evidence]:
+    """Return what the judges are measured by: E by subject id, and what it rests on."""
+    return {subject: item.share(subject) for subject in item.executions}, "consensus" if item.shares else "tests"

@@ -1,19 +1,28 @@
-"""The panel: asks judges to compare two answers in both orders, and keeps each judge's measured reliability."""
+"""The panel: asks judges to compare two answers in both orders, or to mark one by itself."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import trio
 
+from actors.inquiry import Reply, inquire
+from actors.reputation import Reputation
 from method.comparison import Opinion, Pair, fold, parse_verdict
-from method.reliability import Reliability, panel_reliability, panel_weights, trusted, update
+from method.rubric import Rating, parse_rubric
 from protocols.identity import derive
-from protocols.ports import Chat, ChatRequest, Ledger
-from protocols.prompts import judge_prompt, judge_schema
-from protocols.records import Choice, Decision, Evidence, Execution, Task, Verdict
+from protocols.ports import Chat, Ledger
+from protocols.prompts import judge_prompt, judge_schema, rubric_prompt, rubric_schema
+from protocols.records import Evidence, Rubric, Task, Verdict
 
-RETRY_TEMPERATURE = 0.7
-"""A second try at the first one's temperature of 0 would get the same unreadable answer again."""
+MILLION = 1_000_000
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What a judge's endpoint charges per million tokens."""
+
+    prompt: float
+    completion: float
 
 
 class Panel:
@@ -22,65 +31,54 @@ class Panel:
     Args:
         judges: their names must differ.
         max_tokens: of one answer.
+        prices: by judge, of those whose endpoint has one.
     """
 
-    def __init__(self, judges: Sequence[Chat], ledger: Ledger, *, max_tokens: int) -> None:
+    def __init__(
+        self,
+        judges: Sequence[Chat],
+        ledger: Ledger,
+        *,
+        max_tokens: int,
+        prices: Mapping[str, Price] | None = None,
+    ) -> None:
         self._judges = tuple(judges)
         self._ledger = ledger
         self._max_tokens = max_tokens
-        nobody_known = {judge.name: Reliability() for judge in self._judges}
-        self._by_tests, self._by_consensus = dict(nobody_known), dict(nobody_known)
-        self._learnt: set[tuple[str, str]] = set()
+        self._prices = prices or {}
+        self._reputation = Reputation(judge.name for judge in self._judges)
 
     async def restore(self) -> None:
-        """Measure the reliabilities again from the verdicts in the ledger.
-
-        Verdicts on a task that was not decided yet count when they are used for its decision, as they would have.
-        """
-        executions = await self._ledger.find(Execution)
-        shares = {(e.task_id, e.subject_id): e.share for e in executions}
-        agreed = {e.task_id for e in executions if e.evidence == "consensus"}
-        decided = {
-            (decision.task_id, decision.round): {score.subject_id: score.execution_share for score in decision.scores}
-            for decision in await self._ledger.find(Decision)
-        }
-        forward: dict[tuple[str, str, int, frozenset[str]], Verdict] = {}
-        for verdict in await self._ledger.find(Verdict):
-            if (verdict.task_id, verdict.round) not in decided:
-                continue
-            subjects = frozenset((verdict.left_id, verdict.right_id))
-            other = forward.setdefault((verdict.judge, verdict.task_id, verdict.round, subjects), verdict)
-            if other is not verdict:
-                known = {s: share for s in subjects if (share := shares.get((verdict.task_id, s))) is not None}
-                evidence: Evidence = "tests"
-                if verdict.task_id in agreed:
-                    evidence, known = "consensus", decided[verdict.task_id, verdict.round]
-                self._learn(verdict.task_id, verdict.round, fold(other, verdict), known, evidence)
+        """Measure the reliabilities again from the opinions in the ledger."""
+        await self._reputation.restore(self._ledger)
 
     @property
     def reliability(self) -> float:
         """The panel's measured reliability, in [0, 1]; from tests, or before they proved anything, from consensus."""
-        return panel_reliability(trusted(self._by_tests, self._by_consensus))
+        return self._reputation.reliability
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much each judge's opinion weighs."""
+        return self._reputation.weights
+
+    def learn(
+        self, task: Task, round: int, opinions: Sequence[Opinion], shares: Mapping[str, float], evidence: Evidence
+    ) -> None:
+        """Measure the judges by what they said of a task that is decided now; arguments as `Reputation.learn`."""
+        for opinion in opinions:
+            self._reputation.learn(task.id, round, opinion, shares, evidence)
 
     async def compare(
-        self,
-        task: Task,
-        round: int,
-        pairs: Sequence[Pair],
-        codes: Mapping[str, str],
-        shares: Mapping[str, float],
-        *,
-        evidence: Evidence = "tests",
-    ) -> tuple[tuple[Opinion, float], ...]:
-        """Return every judge's opinion of every pair, each with its judge's weight.
+        self, task: Task, round: int, pairs: Sequence[Pair], codes: Mapping[str, str]
+    ) -> tuple[Opinion, ...]:
+        """Return every judge's opinion of every pair, from the ledger as far as it was asked before.
 
         Args:
             task: what was asked.
             round: in which it was answered.
             pairs: what to compare.
             codes: code by subject id.
-            shares: E by subject id, to learn from.
-            evidence: what E rests on; agreement among candidates is kept apart from tests.
 
         Raises:
             EndpointError: a judge could not be asked.
@@ -88,29 +86,29 @@ class Panel:
         opinions: list[Opinion] = []
 
         async def ask(judge: Chat, pair: Pair) -> None:
-            opinions.append(await self._ask(judge, task, round, pair, codes))
+            opinions.append(await self._opinion(judge, task, round, pair, codes))
 
         async with trio.open_nursery() as nursery:
             for judge in self._judges:
                 for pair in pairs:
                     nursery.start_soon(ask, judge, pair)
-        for opinion in opinions:
-            self._learn(task.id, round, opinion, shares, evidence)
-        weights = panel_weights(trusted(self._by_tests, self._by_consensus))
-        return tuple((opinion, weights[opinion.judge]) for opinion in sorted(opinions, key=_order))
+        return tuple(sorted(opinions, key=_order))
 
-    def _learn(
-        self, task_id: str, round: int, opinion: Opinion, shares: Mapping[str, float], evidence: Evidence
-    ) -> None:
-        """Count an opinion, once: a task that is handled again brings the same ones."""
-        subjects = sorted((opinion.left_id, opinion.right_id))
-        key = (opinion.judge, derive("opinion", task_id, round, *subjects))
-        records = self._by_consensus if evidence == "consensus" else self._by_tests
-        if opinion.judge in records and key not in self._learnt:
-            self._learnt.add(key)
-            records[opinion.judge] = update(records[opinion.judge], opinion, shares)
+    async def mark(self, task: Task, round: int, codes: Mapping[str, str]) -> tuple[Rating, ...]:
+        """Return every judge's marks for each of `codes`; arguments and errors as `compare`."""
+        ratings: list[Rating] = []
 
-    async def _ask(self, judge: Chat, task: Task, round: int, pair: Pair, codes: Mapping[str, str]) -> Opinion:
+        async def ask(judge: Chat, subject_id: str) -> None:
+            rubric = await self._rubric(judge, task, round, subject_id, codes[subject_id])
+            ratings.append(Rating(subject_id, judge.name, rubric.marks))
+
+        async with trio.open_nursery() as nursery:
+            for judge in self._judges:
+                for subject_id in codes:
+                    nursery.start_soon(ask, judge, subject_id)
+        return tuple(sorted(ratings, key=lambda rating: (rating.judge, rating.subject_id)))
+
+    async def _opinion(self, judge: Chat, task: Task, round: int, pair: Pair, codes: Mapping[str, str]) -> Opinion:
         verdicts: dict[bool, Verdict] = {}
 
         async def ask(swapped: bool) -> None:
@@ -130,24 +128,8 @@ class Panel:
         if known is not None:
             return known
         messages = judge_prompt(task, codes[left_id], codes[right_id], secrets.token_hex(8))
-        prompt_tokens = completion_tokens = 0
-        seconds = 0.0
-        answer_text = ""
-        choice: Choice = "abstain"
-        perspectives: dict[str, Choice] = {}
-        for temperature in (0.0, RETRY_TEMPERATURE):
-            request = ChatRequest(
-                messages=messages, temperature=temperature, max_tokens=self._max_tokens, schema=judge_schema()
-            )
-            answer = await judge.chat(request)
-            prompt_tokens += answer.prompt_tokens
-            completion_tokens += answer.completion_tokens
-            seconds += answer.seconds
-            answer_text = answer.choices[0].text
-            parsed = parse_verdict(answer_text)
-            if parsed is not None:
-                choice, perspectives = parsed
-                break
+        reply = await inquire(judge, messages, judge_schema(), parse_verdict, self._max_tokens)
+        choice, perspectives = reply.parsed or ("abstain", {})
         verdict = Verdict(
             id=verdict_id,
             task_id=task.id,
@@ -157,13 +139,43 @@ class Panel:
             right_id=right_id,
             choice=choice,
             perspectives=perspectives,
-            answer=answer_text,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            seconds=seconds,
+            answer=reply.text,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            seconds=reply.seconds,
+            cost=self._cost(judge, reply),
         )
         await self._ledger.append(verdict)
         return verdict
+
+    async def _rubric(self, judge: Chat, task: Task, round: int, subject_id: str, code: str) -> Rubric:
+        rubric_id = derive("rubric", judge.name, task.id, round, subject_id)
+        known = await self._ledger.get(Rubric, rubric_id)
+        if known is not None:
+            return known
+        messages = rubric_prompt(task, code, secrets.token_hex(8))
+        reply = await inquire(judge, messages, rubric_schema(), parse_rubric, self._max_tokens)
+        rubric = Rubric(
+            id=rubric_id,
+            task_id=task.id,
+            round=round,
+            judge=judge.name,
+            subject_id=subject_id,
+            marks=reply.parsed,
+            answer=reply.text,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            seconds=reply.seconds,
+            cost=self._cost(judge, reply),
+        )
+        await self._ledger.append(rubric)
+        return rubric
+
+    def _cost(self, judge: Chat, reply: Reply[object]) -> float | None:
+        price = self._prices.get(judge.name)
+        if price is None:
+            return None
+        return (reply.prompt_tokens * price.prompt + reply.completion_tokens * price.completion) / MILLION
 
 
 def _order(opinion: Opinion) -> tuple[str, str, str]:

@@ -27,6 +27,7 @@ from actors.stage import Stage, StageStatistics
 from actors.supervisor import RestartRule, supervise
 from actors.trainer import Trainer, TrainerOutput, TrainerStatistics, TrainingRule
 from method.curation import OverlapIndex
+from method.schedule import Order
 from protocols.ports import AdapterTrainer, Gate, Ledger, Policy
 from protocols.records import Batch, Task
 
@@ -49,6 +50,7 @@ class RoundRule(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     settled: int
     """Rounds settled before, by an earlier run of the same command."""
+    order: Order = "learning"
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +119,7 @@ class Pipeline:
             tasks_per_round=rounds.tasks_per_round,
             lead=rounds.lead,
             seed=rounds.seed,
+            order=rounds.order,
         )
         self._stages: tuple[Stage[Assignment] | Stage[Generated] | Stage[Executed] | Stage[Judged], ...] = (
             Stage(

@@ -1,7 +1,7 @@
 """The round planner: decides which tasks a round has, and lets a round begin when the method allows it."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import structlog
@@ -9,10 +9,10 @@ import trio
 
 from actors.board import RoundBoard
 from actors.messages import Assignment, Item
-from method.schedule import order_tasks
+from method.schedule import Order, Visit, order_tasks
 from protocols.identity import derive
 from protocols.ports import Ledger
-from protocols.records import Candidate, Execution, Round, Task
+from protocols.records import Candidate, Decision, Execution, Round, Task
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -27,6 +27,7 @@ class RoundPlanner:
         tasks_per_round: None takes every task, each round.
         lead: how many rounds may be begun before the last settled one (0: none).
         seed: of the order of tasks.
+        order: which tasks come first, see `method.schedule`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RoundPlanner:
         tasks_per_round: int | None,
         lead: int,
         seed: int,
+        order: Order = "learning",
     ) -> None:
         self._tasks = {task.id: task for task in tasks}
         self._ledger = ledger
@@ -49,6 +51,7 @@ class RoundPlanner:
         self._tasks_per_round = tasks_per_round
         self._lead = lead
         self._seed = seed
+        self._order: Order = order
         self._next = (board.settled, 0)
         self._stopping = trio.Event()
 
@@ -82,28 +85,40 @@ class RoundPlanner:
         known = await self._ledger.get(Round, derive("round", round))
         if known is not None:
             return known
-        order = order_tasks(
+        chosen = order_tasks(
             tuple(self._tasks),
-            await self._successes(),
-            await self._last_rounds(),
+            await self._visits(),
             round,
             random.Random(derive("order", self._seed, round)),
             self._tasks_per_round,
+            order=self._order,
         )
-        plan = Round(id=derive("round", round), number=round, task_ids=order)
+        plan = Round(id=derive("round", round), number=round, task_ids=chosen)
         await self._ledger.append(plan)
-        log.info("round_planned", round=round, tasks=len(order))
+        log.info("round_planned", round=round, tasks=len(chosen))
         return plan
 
-    async def _successes(self) -> Mapping[str, tuple[int, int]]:
-        """Return, per task, how many responses solved it and how many there were, in all rounds."""
-        solved, total = Counter[str](), Counter[str]()
-        executions = {execution.subject_id: execution for execution in await self._ledger.find(Execution)}
-        for candidate in await self._ledger.find(Candidate):
-            execution = executions.get(candidate.id)
-            total[candidate.task_id] += candidate.count
-            solved[candidate.task_id] += candidate.count if execution is not None and execution.solved else 0
-        return {task_id: (solved[task_id], total[task_id]) for task_id in total}
+    async def _visits(self) -> Mapping[str, tuple[Visit, ...]]:
+        """Return, per task, how its responses came out in each round so far.
 
-    async def _last_rounds(self) -> Mapping[str, int]:
-        return {task_id: plan.number for plan in await self._ledger.find(Round) for task_id in plan.task_ids}
+        Where no tests tell, a response that won the consensus counts as right: what all agree on teaches little more.
+        """
+        executions = {execution.subject_id: execution for execution in await self._ledger.find(Execution)}
+        winners = {
+            score.subject_id
+            for decision in await self._ledger.find(Decision)
+            for score in decision.scores
+            if score.execution_share >= 1.0
+        }
+        solved, responses = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+        for candidate in await self._ledger.find(Candidate):
+            place = (candidate.task_id, candidate.round)
+            responses[place] += candidate.count
+            execution = executions.get(candidate.id)
+            if execution is not None and execution.executable:
+                right = candidate.id in winners if execution.evidence == "consensus" else execution.solved
+                solved[place] += candidate.count if right else 0
+        visits: defaultdict[str, list[Visit]] = defaultdict(list)
+        for task_id, round in sorted(responses, key=lambda place: place[1]):
+            visits[task_id].append(Visit(round, solved[task_id, round], responses[task_id, round]))
+        return {task_id: tuple(known) for task_id, known in visits.items()}

@@ -12,7 +12,7 @@ from actors.examiner import Examiner
 from actors.executor import Executor
 from actors.generator import Generator
 from actors.judge import Judge
-from actors.panel import Panel
+from actors.panel import Panel, Price
 from actors.pipeline import Concurrency, Parts, Pipeline, RoundRule
 from actors.publisher import PublishingRule
 from actors.trainer import TrainingRule
@@ -113,7 +113,7 @@ async def build_pipeline(
 ) -> Pipeline:
     """Return the pipeline, taking up where the ledger ends."""
     settled = len(await ledger.find(RoundSettled))
-    panel = Panel(serving.judges, ledger, max_tokens=settings.judge.max_tokens)
+    panel = Panel(serving.judges, ledger, max_tokens=settings.judge.max_tokens, prices=_prices(settings))
     turn = trio.Lock()
     parts = Parts(
         policy=serving.policy,
@@ -144,6 +144,7 @@ async def build_pipeline(
             lead=settings.run.lead,
             seed=settings.run.seed,
             settled=settled,
+            order=settings.run.order,
         ),
         _curation(settings),
         _training(settings, folder, model, tasks),
@@ -195,7 +196,16 @@ def _judge(settings: Settings, panel: Panel, ledger: Ledger) -> Judge:
         d_up=settings.decide.d_up,
         d_low=settings.decide.d_low,
         references=settings.decide.references,
+        mode=settings.judge.mode,
     )
+
+
+def _prices(settings: Settings) -> dict[str, Price]:
+    return {
+        wish.name: Price(wish.price_in, wish.price_out)
+        for wish in settings.endpoints
+        if wish.price_in is not None and wish.price_out is not None
+    }
 
 
 def _critic(settings: Settings, serving: Serving, executor: Executor, ledger: Ledger) -> Critic:

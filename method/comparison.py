@@ -4,17 +4,18 @@ Invariants: no answer is compared with itself; a judge whose choice follows the 
 abstention never turns into a choice. How opinions become strengths stands in `method.strength`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, Literal, cast
+from typing import Literal
 
 import msgspec
 
+from method.answers import read_object
 from protocols.prompts import PERSPECTIVES
 from protocols.records import Choice, Verdict
 
 Position = Literal["first", "second"]
+Schedule = Literal["anchor", "round_robin", "swiss"]
 
 _SWAPPED: dict[Choice, Choice] = {"left": "right", "right": "left", "tie": "tie", "abstain": "abstain"}
 _LETTERS: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie"}
@@ -40,7 +41,7 @@ class Opinion(msgspec.Struct, frozen=True):
 
 
 def schedule_pairs(
-    schedule: Literal["anchor", "round_robin", "swiss"],
+    schedule: Schedule,
     candidate_ids: Sequence[str],
     incumbent_id: str | None,
     max_pairs: int,
@@ -50,22 +51,72 @@ def schedule_pairs(
 
     Args:
         schedule: `anchor`: each against the incumbent, or without one against the candidate of highest standing.
-            `round_robin`: everybody against everybody. `swiss`: neighbours by standing.
+            `round_robin`: everybody against everybody. `swiss`: the first round of it, see `swiss_round`.
         candidate_ids: distinct executable candidates.
         incumbent_id: None when there is none.
         max_pairs: 0 or more.
         standings: what is known before judging (E); missing ones count as 0. Equals keep the given order.
     """
     known = standings or {}
-    ids = [candidate for candidate in dict.fromkeys(candidate_ids) if candidate != incumbent_id]
-    ranked = sorted(ids, key=lambda candidate: -known.get(candidate, 0.0))
-    if schedule == "anchor":
-        pairs = _anchored(ranked, incumbent_id)
-    else:
-        field = ranked if incumbent_id is None else [*ranked, incumbent_id]
-        field = sorted(field, key=lambda candidate: -known.get(candidate, 0.0))
-        pairs = _neighbours(field) if schedule == "swiss" else _everybody(field)
+    field = field_of(candidate_ids, incumbent_id)
+    if schedule == "swiss":
+        return swiss_round(field, (), known)[:max_pairs]
+    ranked = sorted(field, key=lambda subject: -known.get(subject, 0.0))
+    pairs = _anchored(ranked, incumbent_id) if schedule == "anchor" else _everybody(ranked)
     return tuple(pairs[:max_pairs])
+
+
+def field_of(candidate_ids: Sequence[str], incumbent_id: str | None) -> tuple[str, ...]:
+    """Return everybody who may be compared: the distinct candidates, then the incumbent."""
+    ids = [id for id in dict.fromkeys(candidate_ids) if id != incumbent_id]
+    return tuple(ids if incumbent_id is None else [*ids, incumbent_id])
+
+
+def swiss_round(field: Sequence[str], opinions: Sequence[Opinion], standings: Mapping[str, float]) -> tuple[Pair, ...]:
+    """Return the next round of a Swiss tournament: neighbours by points who have not met, each in one pair at most.
+
+    Args:
+        field: everybody.
+        opinions: of the rounds before; each gives its winner one point, or both half a point for a tie.
+        standings: what is known before judging (E), which decides among equal points; missing ones count as 0.
+
+    Returns:
+        Nothing when everybody who is free has met everybody else who is.
+    """
+    points, games = dict.fromkeys(field, 0.0), dict.fromkeys(field, 0)
+    met: set[frozenset[str]] = set()
+    for opinion in opinions:
+        met.add(frozenset((opinion.left_id, opinion.right_id)))
+        for subject, share in _points(opinion):
+            points[subject] += share
+            games[subject] += 1
+    free = sorted(field, key=lambda subject: (-points[subject], -standings.get(subject, 0.0)))
+    if len(free) % 2:  # the lowest of those who played most waits, so that everybody plays
+        free.remove(max(reversed(free), key=lambda subject: games[subject]))
+    pairs: list[Pair] = []
+    while free:
+        first = free.pop(0)
+        other = next((subject for subject in free if frozenset((first, subject)) not in met), None)
+        if other is not None:
+            free.remove(other)
+            pairs.append(Pair(first, other))
+    return tuple(pairs)
+
+
+def swiss_rounds(players: int) -> int:
+    """Return how many rounds a Swiss tournament has: as many as a knock-out would need to find one winner."""
+    return (players - 1).bit_length() if players > 1 else 0
+
+
+def most_pairs(schedule: Schedule, candidates: int, *, incumbent: bool, max_pairs: int) -> int:
+    """Return how many pairs the whole schedule has for so many `candidates`, at most `max_pairs`."""
+    players = candidates + incumbent
+    pairs = {
+        "anchor": max(0, players - 1),
+        "round_robin": players * (players - 1) // 2,
+        "swiss": swiss_rounds(players) * (players // 2),
+    }
+    return min(max_pairs, pairs[schedule])
 
 
 def fold(forward: Verdict, backward: Verdict) -> Opinion:
@@ -98,13 +149,9 @@ def parse_verdict(answer: str) -> tuple[Choice, dict[str, Choice]] | None:
     A perspective that is missing or unreadable is an abstention. None when the verdict itself cannot be read: then
     the judge is asked again, or abstains.
     """
-    try:
-        data: Any = json.loads(_without_fence(answer), object_pairs_hook=_fields)
-    except (ValueError, RecursionError):
+    fields = read_object(answer)
+    if fields is None:
         return None
-    if not isinstance(data, dict):
-        return None
-    fields = cast("dict[str, Any]", data)
     choice = _letter(fields.get("verdict"))
     if choice == "abstain":
         return None
@@ -112,14 +159,15 @@ def parse_verdict(answer: str) -> tuple[Choice, dict[str, Choice]] | None:
 
 
 def _anchored(ranked: Sequence[str], incumbent_id: str | None) -> list[Pair]:
-    if incumbent_id is not None:
-        return [Pair(candidate, incumbent_id) for candidate in ranked]
-    return [Pair(candidate, ranked[0]) for candidate in ranked[1:]]
+    if not ranked:
+        return []
+    anchor = ranked[0] if incumbent_id is None else incumbent_id
+    return [Pair(subject, anchor) for subject in ranked if subject != anchor]
 
 
-def _neighbours(field: Sequence[str]) -> list[Pair]:
-    steps = [*range(0, len(field) - 1, 2), *range(1, len(field) - 1, 2)]
-    return [Pair(field[i], field[i + 1]) for i in steps]
+def _points(opinion: Opinion) -> tuple[tuple[str, float], ...]:
+    left = {"left": 1.0, "right": 0.0, "tie": 0.5, "abstain": 0.5}[opinion.choice]
+    return (opinion.left_id, left), (opinion.right_id, 1 - left)
 
 
 def _everybody(field: Sequence[str]) -> list[Pair]:
@@ -140,20 +188,5 @@ def _followed(forward: Choice, backward: Choice) -> Position | None:
     return "first" if forward == "left" else "second"
 
 
-def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that is there twice: which of two verdicts was meant, nobody knows."""
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key is there twice")
-    return fields
-
-
 def _letter(value: object) -> Choice:
     return _LETTERS.get(value, "abstain") if isinstance(value, str) else "abstain"
-
-
-def _without_fence(answer: str) -> str:
-    text = answer.strip()
-    if text.startswith("```") and text.endswith("```"):
-        return text.strip("`").removeprefix("json")
-    return text

@@ -8,9 +8,13 @@ import math
 from collections.abc import Mapping
 
 import msgspec
+from scipy.special import betaincinv
 
 from method.comparison import Opinion
 from protocols.records import Choice
+
+DRIFT_DEVIATIONS = 2.576
+"""Standard deviations of a difference that chance exceeds once in a hundred times."""
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -28,6 +32,25 @@ class Tally(msgspec.Struct, frozen=True):
     def mean(self) -> float:
         """Mean of the Beta posterior of being right, with a uniform prior."""
         return (1 + self.right) / (2 + self.right + self.wrong)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the same posterior."""
+        return math.sqrt(self.mean * (1 - self.mean) / (3 + self.count))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the ends between which the same posterior puts `level` of its mass, as much below as above."""
+        tail = (1 - level) / 2
+        low, high = (float(betaincinv(1 + self.right, 1 + self.wrong, end)) for end in (tail, 1 - tail))
+        return low, high
+
+    def drifted_from(self, earlier: "Tally") -> bool:
+        """Whether a judge is not what it was: the two differ by more than chance explains, but for one in a hundred."""
+        return abs(self.mean - earlier.mean) > DRIFT_DEVIATIONS * math.hypot(self.deviation, earlier.deviation)
+
+    def with_all(self, other: "Tally") -> "Tally":
+        """Return both together."""
+        return Tally(self.right + other.right, self.wrong + other.wrong)
 
     def plus(self, right: float) -> "Tally":
         """Return this tally with one more opinion of which the share `right` was right."""

@@ -1,54 +1,82 @@
 """Which tasks come next: those from which the policy can still learn.
 
-Order of `learning`: new tasks; tasks solved sometimes, the most uncertain first; solved or hopeless tasks that are due
-again; the others, the most nearly due first. Nothing is ever left out but by `limit`.
+A task is judged by its last visit, since that tells most of the current policy. Order of `learning`: new tasks; tasks
+that were solved sometimes, the most uncertain first; solved or hopeless tasks that are due again; the others, the most
+nearly due first. Invariant: nothing is ever left out but by `limit`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Literal
 
+import msgspec
+
+Order = Literal["learning", "uniform"]
+
+SOLVED_GROWTH, HOPELESS_GROWTH = 2, 3
+"""By how much the rounds until the next visit grow with each visit that came out the same."""
+LONGEST_WAIT = 1000
+"""Rounds, at most."""
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """How a task came out in one round."""
+
+    round: int
+    solved: int
+    """Responses that passed everything."""
+    responses: int
+
+    @property
+    def share(self) -> float:
+        """Share solved, in [0, 1]."""
+        return self.solved / self.responses if self.responses else 0.0
+
 
 def order_tasks(
     task_ids: Sequence[str],
-    success: Mapping[str, tuple[int, int]],
-    last_round: Mapping[str, int],
+    visits: Mapping[str, Sequence[Visit]],
     round: int,
     rng: Random,
     limit: int | None,
     *,
-    mode: Literal["learning", "uniform"] = "learning",
+    order: Order = "learning",
 ) -> tuple[str, ...]:
     """Return the tasks of one round, in order.
 
     Args:
         task_ids: all training tasks.
-        success: by task, (responses that passed everything, responses) over the run so far; missing or 0 of 0: new.
-        last_round: when each task was last worked on.
+        visits: by task, in order of round; a task without responses so far is new.
         round: number of the round that is planned.
         rng: decides among equals.
         limit: how many at most; None for all.
-        mode: `uniform` is a plain shuffle.
+        order: `uniform` is a plain shuffle.
     """
     shuffled = list(task_ids)
     rng.shuffle(shuffled)
-    if mode == "learning":
-        shuffled.sort(key=lambda task_id: _priority(success.get(task_id, (0, 0)), last_round.get(task_id), round))
+    if order == "learning":
+        shuffled.sort(key=lambda task_id: _priority(visits.get(task_id, ()), round))
     return tuple(shuffled[:limit])
 
 
-def _priority(success: tuple[int, int], last_round: int | None, round: int) -> tuple[int, float]:
-    correct, responses = success
-    if responses == 0:
+def next_visit(visits: Sequence[Visit]) -> int:
+    """Return the round in which a task that was solved always, or never, at its last visit is due again.
+
+    The wait grows with the number of visits in a row that came out so: 2, 4, 8 rounds for a solved task, 3, 9, 27 for a
+    hopeless one.
+    """
+    last = visits[-1]
+    streak = next((number for number, visit in enumerate(reversed(visits)) if visit.share != last.share), len(visits))
+    growth = SOLVED_GROWTH if last.share == 1.0 else HOPELESS_GROWTH
+    return last.round + min(LONGEST_WAIT, growth ** min(streak, 10))
+
+
+def _priority(visits: Sequence[Visit], round: int) -> tuple[int, float]:
+    known = [visit for visit in visits if visit.responses]
+    if not known:
         return 0, 0.0
-    if 0 < correct < responses:
-        rate = correct / responses
-        return 1, -rate * (1 - rate)
-    missing = 0 if last_round is None else last_round + _interval(correct, responses) - round
+    share = known[-1].share
+    if 0.0 < share < 1.0:
+        return 1, -share * (1 - share)
+    missing = next_visit(known) - round
     return (2 if missing <= 0 else 3), float(missing)
-
-
-def _interval(correct: int, responses: int) -> int:
-    """Return the rounds until a solved or hopeless task returns; hopeless ones wait ever longer than solved ones."""
-    return max(1, math.isqrt(responses) if correct else responses // 4)

@@ -289,6 +289,27 @@ class Verdict(Record, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    cost: float | None = None
+    """In the currency of the endpoint's prices; None where it has none."""
+
+
+class Rubric(Record, frozen=True, kw_only=True):
+    """One judge's marks for one candidate or incumbent by itself. Made by the Judge in rubric mode."""
+
+    id: str
+    task_id: str
+    round: int
+    judge: str
+    subject_id: str
+    marks: dict[str, int] | None
+    """1 to 5 by perspective; None is an abstention."""
+    answer: str
+    """The judge's raw answer."""
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cost: float | None = None
+    """As `Verdict.cost`."""
 
 
 class Score(Record, frozen=True, kw_only=True):
@@ -330,6 +351,10 @@ class Decision(Record, frozen=True, kw_only=True):
     critique_ids: tuple[str, ...]
     """Low-quality candidates, before selection."""
     scores: tuple[Score, ...]
+    compared: int = 0
+    """Comparisons (or rubrics) that every judge was asked for."""
+    comparable: int = 0
+    """Those that would have been asked if nothing were left out."""
 
 
 class Critique(Record, frozen=True, kw_only=True):
@@ -540,6 +565,7 @@ LedgerRecord = (
     | WrittenTests
     | ConsensusTrial
     | Verdict
+    | Rubric
     | Decision
     | Critique
     | Example

@@ -38,6 +38,8 @@ class RunSettings(_Section):
     rounds: Positive = 3
     tasks_per_round: Positive | None = None
     """None: every training task, each round."""
+    order: Literal["learning", "uniform"] = "learning"
+    """Which tasks a round takes: those first from which the policy can still learn, or any alike."""
     lead: Annotated[int, Field(ge=0)] = 0
     """How many rounds the Generator may be ahead of the last settled one. 0 waits for each publication; 1 overlaps
     generation with training."""
@@ -185,13 +187,15 @@ class ConsensusSettings(_Section):
 class JudgeSettings(_Section):
     """Steps 3 and 4 of the method."""
 
+    mode: Literal["pairwise", "rubric", "off"] = "pairwise"
+    """`pairwise` compares two answers in both orders; `rubric` has each marked by itself; `off` asks nobody: S = E."""
     schedule: Literal["anchor", "round_robin", "swiss"] = "anchor"
     w_max: Share = 0.5
     lazy: bool = True
     calibrate: Share = 0.1
     """Share of tasks that are judged although their decision is settled, to measure the judges' reliability."""
     max_pairs: Positive = 4
-    """Comparisons per task, at most."""
+    """Comparisons per task, at most; with `rubric`, candidates marked per task."""
     max_tokens: Positive = 300
     concurrency: Positive = 8
 
@@ -319,6 +323,8 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _every_role_has_an_endpoint(self) -> Self:
         for role in ("policy", "judge", "critic"):
+            if role == "judge" and self.judge.mode == "off":
+                continue
             if not any(role in endpoint.roles for endpoint in self.endpoints):
                 raise ValueError(f"no endpoint has the role {role!r}; give it to one of [[endpoints]]")
         names = [endpoint.name for endpoint in self.endpoints]

@@ -1,5 +1,6 @@
 """The round planner: which tasks a round has, and when it may begin."""
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -8,8 +9,17 @@ from actors.board import RoundBoard
 from actors.messages import Assignment, Item
 from actors.rounds import RoundPlanner
 from ledger.memory import MemoryLedger
-from protocols.records import Round
-from tests.actors.parts import BrittleLedger, Fault, make_candidate, make_execution, make_task, raise_error
+from method.schedule import Order
+from protocols.records import Round, Score
+from tests.actors.parts import (
+    BrittleLedger,
+    Fault,
+    make_candidate,
+    make_decision,
+    make_execution,
+    make_task,
+    raise_error,
+)
 
 TASKS = tuple(make_task(number) for number in range(4))
 
@@ -24,12 +34,13 @@ class Bench:
         limit: int | None = None,
         settled: int = 0,
         room: int = 100,
+        order: Order = "learning",
     ) -> None:
         outbox, self.out = trio.open_memory_channel[Item](room)
         self.board = RoundBoard(settled)
         self.ledger = ledger or MemoryLedger()
         self.planner = RoundPlanner(
-            TASKS, self.ledger, self.board, outbox, rounds=rounds, tasks_per_round=limit, lead=lead, seed=1
+            TASKS, self.ledger, self.board, outbox, rounds=rounds, tasks_per_round=limit, lead=lead, seed=1, order=order
         )
 
     def assigned(self) -> list[tuple[int, str]]:
@@ -106,6 +117,39 @@ async def test_tasks_that_can_still_be_learnt_from_come_first() -> None:
             make_execution(task, solved.id, [True, True]),
             make_execution(task, failed.id, other if task.id == "task2" else passed),
         )
+    await bench.planner.run()
+    assert bench.assigned() == [(0, "task2")]
+
+
+async def test_in_uniform_order_what_was_learnt_does_not_matter() -> None:
+    plans: set[tuple[tuple[int, str], ...]] = set()
+    for learnable in TASKS:
+        bench = Bench(rounds=1, limit=2, order="uniform")
+        for task in TASKS:
+            solved, failed = make_candidate(task, 0, "a"), make_candidate(task, 1, "b")
+            right = [task is learnable] * 2
+            await bench.ledger.append(solved, failed, make_execution(task, solved.id, [True, True]))
+            await bench.ledger.append(make_execution(task, failed.id, right))
+        await bench.planner.run()
+        plans.add(tuple(bench.assigned()))
+    assert len(plans) == 1
+
+
+async def test_where_no_tests_tell_what_all_agree_on_counts_as_solved() -> None:
+    bench = Bench(rounds=1, limit=1)
+    for task in TASKS:
+        one, other = make_candidate(task, 0, "a"), make_candidate(task, 1, "b")
+        guesses = [
+            msgspec.structs.replace(make_execution(task, id, [True, False]), evidence="consensus")
+            for id in (one.id, other.id)
+        ]
+        shares = {one.id: 1.0, other.id: 0.5 if task.id == "task2" else 1.0}
+        scores = tuple(
+            Score(subject_id=id, execution_share=share, win_rate=None, weight=0.0, value=share)
+            for id, share in shares.items()
+        )
+        decided = msgspec.structs.replace(make_decision(task, ("skip",)), scores=scores)
+        await bench.ledger.append(one, other, *guesses, decided)
     await bench.planner.run()
     assert bench.assigned() == [(0, "task2")]
 

@@ -1,47 +1,64 @@
+from collections import Counter
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from method.schedule import order_tasks
-
-SUCCESS = {"half": (4, 8), "rare": (1, 8), "solved": (8, 8), "hopeless": (0, 8)}
-SEEN = dict.fromkeys(SUCCESS, 1)
+from method.schedule import LONGEST_WAIT, Order, Visit, next_visit, order_tasks
 
 
-def order(round: int, limit: int | None = None, **changes: tuple[int, int]) -> tuple[str, ...]:
-    success = SUCCESS | changes
-    return order_tasks(["solved", "hopeless", "rare", "new", "half"], success, SEEN, round, Random(0), limit)
+def seen(*shares: float, first: int = 0, of: int = 8) -> tuple[Visit, ...]:
+    """One visit a round, of which these shares were solved."""
+    return tuple(Visit(first + number, round(share * of), of) for number, share in enumerate(shares))
+
+
+KNOWN = {"half": seen(0.5), "rare": seen(0.125), "solved": seen(1.0), "hopeless": seen(0.0)}
+
+
+def order(round: int, limit: int | None = None) -> tuple[str, ...]:
+    return order_tasks(["solved", "hopeless", "rare", "new", "half"], KNOWN, round, Random(0), limit)
 
 
 def test_new_tasks_come_first_then_the_most_uncertain_then_what_is_due() -> None:
-    assert order(round=2)[:3] == ("new", "half", "rare")
+    assert order(round=1) == ("new", "half", "rare", "solved", "hopeless")
 
 
-def test_solved_tasks_return_at_growing_intervals() -> None:
-    # 8 responses: every 2 rounds; 64 responses: every 8 rounds.
-    ids, seen = ["other", "solved"], {"other": 1, "solved": 1}
-
-    def first(responses: int, round: int) -> str:
-        success = {"solved": (responses, responses), "other": (0, 10_000)}
-        return order_tasks(ids, success, seen, round, Random(0), 1)[0]
-
-    assert first(8, 3) == first(64, 9) == "solved"
+def test_a_task_that_was_never_answered_is_new() -> None:
+    ids = {"asked": (Visit(0, 0, 0),), "half": seen(0.5)}
+    assert order_tasks(list(ids), ids, 1, Random(0), None) == ("asked", "half")
 
 
-def test_a_task_that_is_due_comes_before_one_that_is_not() -> None:
-    success = {"a": (64, 64), "b": (8, 8)}
-    assert order_tasks(["a", "b"], success, {"a": 1, "b": 1}, 3, Random(0), None) == ("b", "a")
-    assert order_tasks(["a", "b"], success, {"a": 1, "b": 8}, 9, Random(0), None) == ("a", "b")
-
-
-@pytest.mark.parametrize("responses", [32, 64, 128])
-def test_hopeless_tasks_wait_longer_than_solved_ones(responses: int) -> None:
-    success = {"solved": (responses, responses), "hopeless": (0, responses)}
-    seen = {"solved": 1, "hopeless": 1}
+def test_the_last_visit_tells_of_the_current_policy_not_those_before() -> None:
+    ids = {"was learnt": seen(0.5, 1.0), "was lost": seen(1.0, 0.5)}
     for seed in range(5):
-        assert order_tasks(list(success), success, seen, 2, Random(seed), None) == ("solved", "hopeless")
+        assert order_tasks(list(ids), ids, 2, Random(seed), 1) == ("was lost",)
+
+
+@pytest.mark.parametrize(
+    ("shares", "due"),
+    [
+        ((1.0,), 0 + 2),
+        ((1.0, 1.0), 1 + 4),
+        ((1.0, 1.0, 1.0), 2 + 8),
+        ((0.0,), 0 + 3),
+        ((0.0, 0.0), 1 + 9),
+        ((0.0, 0.0, 0.0), 2 + 27),
+        ((1.0, 1.0, 0.0), 2 + 3),
+        ((0.0, 0.0, 0.5, 1.0), 3 + 2),
+    ],
+)
+def test_solved_and_hopeless_tasks_return_at_growing_intervals(shares: tuple[float, ...], due: int) -> None:
+    assert next_visit(seen(*shares)) == due
+
+
+def test_no_task_waits_for_ever() -> None:
+    assert next_visit(seen(*[0.0] * 60)) == 59 + LONGEST_WAIT
+
+
+def test_a_task_that_is_due_comes_before_one_that_is_not_and_the_longest_overdue_first() -> None:
+    ids = {"due": seen(1.0), "overdue": seen(1.0, first=-5), "not due": seen(0.0)}
+    assert order_tasks(list(ids), ids, 2, Random(0), None) == ("overdue", "due", "not due")
 
 
 def test_the_limit_cuts_the_end_of_the_order() -> None:
@@ -50,38 +67,51 @@ def test_the_limit_cuts_the_end_of_the_order() -> None:
 
 def test_uniform_order_looks_at_nothing() -> None:
     ids = [str(number) for number in range(20)]
-    success = {"3": (4, 8)}
-    one = order_tasks(ids, success, {}, 1, Random(5), None, mode="uniform")
-    assert one == order_tasks(ids, {}, {"7": 3}, 9, Random(5), None, mode="uniform")
+    one = order_tasks(ids, {"3": seen(0.5)}, 1, Random(5), None, order="uniform")
+    assert one == order_tasks(ids, {"7": seen(1.0)}, 9, Random(5), None, order="uniform")
     assert one != tuple(ids)
 
 
-outcomes = st.integers(0, 40).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+def visits_to_learnable(order: Order) -> float:
+    """Share of the work that goes to the learnable third of the tasks, over twelve rounds of a third each."""
+    rates = {f"{kind}{number}": rate for kind, rate in (("a", 1.0), ("b", 0.4), ("c", 0.0)) for number in range(10)}
+    rng, work = Random(3), Counter[str]()
+    visits: dict[str, tuple[Visit, ...]] = {}
+    for number in range(12):
+        for id in order_tasks(list(rates), visits, number, Random(number), 10, order=order):
+            solved = sum(rng.random() < rates[id] for _ in range(8))
+            visits[id] = (*visits.get(id, ()), Visit(number, solved, 8))
+            work[id[0]] += 1
+    return work["b"] / work.total()
 
 
-@given(
-    st.dictionaries(st.text("abc", max_size=3), outcomes),
-    st.integers(1, 30),
-    st.one_of(st.none(), st.integers(0, 10)),
-    st.sampled_from(["learning", "uniform"]),
-    st.integers(),
+def test_the_work_goes_to_what_can_be_learnt() -> None:
+    assert visits_to_learnable("learning") > 2 * visits_to_learnable("uniform")
+
+
+histories = st.lists(st.integers(1, 9).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), max_size=4).map(
+    lambda rows: tuple(Visit(number, solved, of) for number, (solved, of) in enumerate(rows))
 )
+known = st.dictionaries(st.text("abc", max_size=3), histories)
+
+
+@given(known, st.integers(4, 40), st.one_of(st.none(), st.integers(0, 10)), st.booleans(), st.integers())
 def test_an_order_is_a_choice_without_doubles_and_depends_on_the_seed_alone(
-    success: dict[str, tuple[int, int]], round: int, limit: int | None, mode: str, seed: int
+    visits: dict[str, tuple[Visit, ...]], round: int, limit: int | None, uniform: bool, seed: int
 ) -> None:
     def once() -> tuple[str, ...]:
-        return order_tasks(list(success), success, {}, round, Random(seed), limit, mode=mode)  # pyright: ignore[reportArgumentType]
+        order: Order = "uniform" if uniform else "learning"
+        return order_tasks(list(visits), visits, round, Random(seed), limit, order=order)
 
     result = once()
     assert result == once()
-    assert len(set(result)) == len(result) == min(len(success), len(success) if limit is None else limit)
+    assert len(set(result)) == len(result) == min(len(visits), len(visits) if limit is None else limit)
 
 
-@given(st.dictionaries(st.text("abc", max_size=3), outcomes), st.integers())
-def test_what_can_still_be_learnt_from_comes_before_the_rest(success: dict[str, tuple[int, int]], seed: int) -> None:
+@given(known, st.integers())
+def test_what_can_still_be_learnt_from_comes_before_the_rest(visits: dict[str, tuple[Visit, ...]], seed: int) -> None:
     def stage(id: str) -> int:
-        correct, responses = success[id]
-        return 0 if responses == 0 else 1 if 0 < correct < responses else 2
+        return 0 if not visits[id] else 1 if 0 < visits[id][-1].share < 1 else 2
 
-    stages = [stage(id) for id in order_tasks(list(success), success, {}, 3, Random(seed), None)]
+    stages = [stage(id) for id in order_tasks(list(visits), visits, 5, Random(seed), None)]
     assert stages == sorted(stages)

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from evals.bootstrap import interval
-from evals.report_form import ConsensusReport, JudgeReport, Report, TemperatureReport, VersionReport
-from evals.report_judging import Judging
+from evals.report_form import ComparisonReport, ConsensusReport, JudgeReport, Report, TemperatureReport, VersionReport
+from evals.report_judging import Judging, drifts
 from evals.report_tally import Agreement, Costs, Making, Versions, Work
 from ledger.queries import Entry, stream_entries
+from method.reliability import Reliability, panel_reliability
 from protocols.records import LEDGER_KINDS, LedgerRecord
 
 UNDECIDED = "not decided yet"
@@ -59,8 +60,9 @@ def build_report(entries: Iterable[Entry[LedgerRecord]]) -> Report:
     total = tallies.last_at - tallies.first_at if tallies.first_at is not None else 0.0
     return Report(
         versions=_versions(tallies),
-        judges=_judges(tallies.judging),
+        judges=_judges(tallies.judging, tallies.work),
         judge_evidence=tallies.judging.evidence,
+        comparisons=ComparisonReport(asked=making.compared, possible=making.comparable),
         consensus=_consensus(tallies.agreement),
         decisions=dict(making.decisions),
         origins=dict(making.origins),
@@ -84,21 +86,39 @@ def report_json(report: Report) -> dict[str, Any]:
         plain["promoted"] = version.promoted
     for plain, heat in zip(data["success_by_temperature"], report.success_by_temperature, strict=True):
         plain["share"] = heat.share
+    for plain, judge in zip(data["judges"], report.judges, strict=True):
+        for name in ("abstention_rate", "tokens_per_call", "cost_per_call"):
+            plain[name] = getattr(judge, name)
+    data["comparisons"]["saved"] = report.comparisons.saved
     return data
 
 
-def _judges(judging: Judging) -> tuple[JudgeReport, ...]:
-    known = judging.reliabilities()
+def _judges(judging: Judging, work: Work) -> tuple[JudgeReport, ...]:
+    known, by_version = judging.reliabilities(), judging.by_version(work.version_of)
     return tuple(
-        JudgeReport(
-            name=name,
-            reliability=known[name].mean if name in known else 0.5,
-            position_bias=known[name].position_bias if name in known else 0.0,
-            abstentions=judging.abstentions[name],
-            calls=calls,
-            tokens=judging.tokens[name],
-        )
-        for name, calls in sorted(judging.calls.items())
+        _judge(judging, name, known.get(name, Reliability()), {v: r[name] for v, r in by_version.items() if name in r})
+        for name in sorted(judging.calls)
+    )
+
+
+def _judge(judging: Judging, name: str, record: Reliability, versions: dict[int, Reliability]) -> JudgeReport:
+    low, high = record.overall.interval()
+    proved = {version: known.overall for version, known in versions.items() if known.overall.count}
+    return JudgeReport(
+        name=name,
+        reliability=record.mean,
+        reliability_low=low,
+        reliability_high=high,
+        proved=record.overall.count,
+        perspectives={one: tally.mean for one, tally in record.perspectives.items() if tally.count},
+        versions={version: tally.mean for version, tally in proved.items()},
+        drifted_at=drifts(proved),
+        position_bias=record.position_bias,
+        abstentions=judging.abstentions[name],
+        calls=judging.calls[name],
+        tokens=judging.tokens[name],
+        seconds=judging.seconds[name],
+        cost=judging.costs.get(name),
     )
 
 
@@ -131,7 +151,8 @@ def _mean(values: Sequence[float]) -> float | None:
 def _versions(tallies: _Tallies) -> tuple[VersionReport, ...]:
     known = tallies.versions
     numbers = {*known.policies, *known.training, *tallies.work.candidates}
-    panel = tallies.judging.panel_by_version(tallies.work.version_of)
+    judged = tallies.judging.by_version(tallies.work.version_of)
+    panel = {version: panel_reliability(known) for version, known in judged.items()}
     critiques: Counter[int] = Counter()
     verified: Counter[int] = Counter()
     for candidate_id, is_verified in tallies.making.critiqued:

@@ -63,13 +63,57 @@ class JudgeReport(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     reliability: float
     """Mean of its Beta posterior, where executions told who was right; 0.5 when nothing is known."""
+    reliability_low: float
+    """Lower end of the 95 % interval of that posterior."""
+    reliability_high: float
+    proved: float
+    """Opinions that executions proved right or wrong."""
+    perspectives: dict[str, float]
+    """Reliability by perspective, where an opinion on it was proved."""
+    versions: dict[int, float]
+    """Reliability on each policy version's candidates, where an opinion on them was proved."""
+    drifted_at: tuple[int, ...]
+    """Versions on which it judged otherwise than on those before, by more than chance explains."""
     position_bias: float
     """Share of pairs that followed the first position minus that of the second, in [-1, 1]."""
     abstentions: int
     """Answers that could not be read."""
     calls: int
+    """Answers that were asked for, a repaired one counted once."""
     tokens: int
     """Prompt and completion together."""
+    seconds: float
+    cost: float | None
+    """In the currency of its endpoint's prices; None where it has none."""
+
+    @property
+    def abstention_rate(self) -> float:
+        """Share of its answers that could not be read, in [0, 1]."""
+        return self.abstentions / self.calls if self.calls else 0.0
+
+    @property
+    def tokens_per_call(self) -> float:
+        """Prompt and completion together, on average."""
+        return self.tokens / self.calls if self.calls else 0.0
+
+    @property
+    def cost_per_call(self) -> float | None:
+        """On average; None where its endpoint has no price."""
+        return None if self.cost is None or not self.calls else self.cost / self.calls
+
+
+class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the judging was asked for."""
+
+    asked: int
+    """Comparisons (or rubrics) that each judge was asked for."""
+    possible: int
+    """Those that would have been asked for, had nothing been left out."""
+
+    @property
+    def saved(self) -> float | None:
+        """Share of the judges' calls that was saved, in [0, 1]; None where nothing was to be asked."""
+        return 1 - self.asked / self.possible if self.possible else None
 
 
 class ConsensusReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +162,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     judges: tuple[JudgeReport, ...]
     judge_evidence: Evidence | None
     """What their reliability rests on: tests or, where no task has tests, consensus; None when nothing is known."""
+    comparisons: ComparisonReport
     consensus: tuple[ConsensusReport, ...]
     """By version, of those that wrote tests."""
     decisions: dict[str, int]

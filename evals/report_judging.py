@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from method.comparison import Opinion, fold
-from method.reliability import Reliability, panel_reliability, trusted, update
-from protocols.records import Decision, Evidence, Execution, LedgerRecord, Verdict
+from method.reliability import Reliability, Tally, trusted, update
+from method.rubric import Rating, implied_opinions
+from protocols.records import Decision, Evidence, Execution, LedgerRecord, Rubric, Verdict
 
 
 class _Opinion(NamedTuple):
@@ -22,18 +23,22 @@ class _Opinion(NamedTuple):
 class Judging:
     """What the judges said."""
 
-    KINDS = (Decision, Execution, Verdict)
+    KINDS = (Decision, Execution, Rubric, Verdict)
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.abstentions: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.costs: dict[str, float] = {}
+        """Of the judges whose endpoint has a price."""
         self._shares: dict[tuple[str, str], float] = {}
         self._agreed: set[str] = set()
         """Tasks without tests."""
         self._agreed_shares: dict[tuple[str, int], dict[str, float]] = {}
         """E by subject, of each decision on a task without tests."""
         self._first: dict[tuple[str, str, int, frozenset[str]], Verdict] = {}
+        self._marked: defaultdict[tuple[str, str, int], list[Rating]] = defaultdict(list)
         self._opinions: list[_Opinion] = []
 
     def add(self, record: LedgerRecord) -> None:
@@ -47,12 +52,22 @@ class Judging:
                 shares = {score.subject_id: score.execution_share for score in record.scores}
                 self._agreed_shares[record.task_id, record.round] = shares
             case Verdict():
-                self.calls[record.judge] += 1
-                self.abstentions[record.judge] += record.choice == "abstain"
-                self.tokens[record.judge] += record.prompt_tokens + record.completion_tokens
+                self._count(record, abstained=record.choice == "abstain")
                 self._pair_up(record)
+            case Rubric():
+                self._count(record, abstained=record.marks is None)
+                self._mark(record)
             case _:
                 pass
+
+    def _count(self, record: Verdict | Rubric, *, abstained: bool) -> None:
+        judge = record.judge
+        self.calls[judge] += 1
+        self.abstentions[judge] += abstained
+        self.tokens[judge] += record.prompt_tokens + record.completion_tokens
+        self.seconds[judge] += record.seconds
+        if record.cost is not None:
+            self.costs[judge] = self.costs.get(judge, 0.0) + record.cost
 
     @property
     def evidence(self) -> Evidence | None:
@@ -67,14 +82,14 @@ class Judging:
         wanted = None if subjects is None else set(subjects)
         return trusted(self._records("tests", wanted), self._records("consensus", wanted))
 
-    def panel_by_version(self, version_of: dict[str, int]) -> dict[int, float]:
-        """Return the panel's reliability on each version's candidates."""
+    def by_version(self, version_of: Mapping[str, int]) -> dict[int, Mapping[str, Reliability]]:
+        """Return each judge's record on each version's candidates, by version."""
         subjects: defaultdict[int, set[str]] = defaultdict(set)
         for one in self._opinions:
             for subject in (one.opinion.left_id, one.opinion.right_id):
                 if subject in version_of:
                     subjects[version_of[subject]].add(subject)
-        return {version: panel_reliability(self.reliabilities(ids)) for version, ids in sorted(subjects.items())}
+        return {version: self.reliabilities(ids) for version, ids in sorted(subjects.items())}
 
     def _records(self, evidence: Evidence, subjects: set[str] | None = None) -> dict[str, Reliability]:
         known: dict[str, Reliability] = {}
@@ -98,3 +113,23 @@ class Judging:
             self._first[key] = verdict
         else:
             self._opinions.append(_Opinion(verdict.task_id, verdict.round, fold(self._first.pop(key), verdict)))
+
+    def _mark(self, rubric: Rubric) -> None:
+        """Note what a rubric implies about those that the judge marked before it, of the same task and round."""
+        others = self._marked[rubric.judge, rubric.task_id, rubric.round]
+        rating = Rating(rubric.subject_id, rubric.judge, rubric.marks)
+        for other in others:
+            for opinion in implied_opinions((other, rating)):
+                self._opinions.append(_Opinion(rubric.task_id, rubric.round, opinion))
+        others.append(rating)
+
+
+def drifts(by_version: Mapping[int, Tally]) -> tuple[int, ...]:
+    """Return the versions on which a judge was right more, or less, often than on all before, beyond chance."""
+    drifted: list[int] = []
+    before = Tally()
+    for version, tally in sorted(by_version.items()):
+        if before.count and tally.count and tally.drifted_from(before):
+            drifted.append(version)
+        before = before.with_all(tally)
+    return tuple(drifted)

@@ -19,6 +19,7 @@ from protocols.records import (
     Generation,
     LedgerRecord,
     PolicyVersion,
+    Rubric,
     TrainingReport,
     Verdict,
     WrittenTests,
@@ -103,6 +104,8 @@ class Making:
         self.examples: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.kind_of: dict[str, str] = {}
         """By example id."""
+        self.compared = 0
+        self.comparable = 0
         self.critiqued: list[tuple[str, bool]] = []
         """Candidate id, and whether the critique's revision was verified."""
 
@@ -111,6 +114,8 @@ class Making:
         match record:
             case Decision():
                 self.decisions.update(record.kinds)
+                self.compared += record.compared
+                self.comparable += record.comparable
             case Example():
                 self.origins[record.origin] += 1
                 self.examples[record.version][record.kind] += 1
@@ -154,7 +159,7 @@ class Versions:
 class Costs:
     """Tokens and seconds, by what they were spent on."""
 
-    KINDS = (Critique, Evaluation, Execution, Generation, TrainingReport, Verdict, WrittenTests)
+    KINDS = (Critique, Evaluation, Execution, Generation, TrainingReport, Verdict, Rubric, WrittenTests)
 
     def __init__(self) -> None:
         self.tokens: Counter[str] = Counter(prompt=0, completion=0, training=0)
@@ -165,7 +170,7 @@ class Costs:
         match record:
             case Generation():
                 self._answered("generate", record)
-            case Verdict():
+            case Verdict() | Rubric():
                 self._answered("judge", record)
             case WrittenTests():
                 self._answered("write_tests", record)
@@ -181,7 +186,9 @@ class Costs:
             case _:
                 pass
 
-    def _answered(self, stage: str, record: Generation | Verdict | Critique | Evaluation | WrittenTests) -> None:
+    def _answered(
+        self, stage: str, record: Generation | Verdict | Critique | Evaluation | Rubric | WrittenTests
+    ) -> None:
         self.seconds[stage] += record.seconds
         self.tokens["prompt"] += record.prompt_tokens
         self.tokens["completion"] += record.completion_tokens

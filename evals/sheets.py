@@ -22,6 +22,7 @@ _VERSION_CAPTION = (
 _JUDGE_CAPTIONS = {
     "consensus": "reliability: measured by agreement among candidates, because no task with tests has proved anything"
 }
+_DRIFT_CAPTION = "v: on that version's candidates; !: not what it was on the versions before (beyond chance, 1 %)"
 _CONSENSUS_CAPTION = (
     "written: tests for training tasks; dropped: those that the reference fails; right: share that the reference "
     "passes, where it drops none; trials: tasks with tests of their own; decided: where a candidate passed a written "
@@ -69,6 +70,8 @@ def sheets(report: Report) -> tuple[Sheet, ...]:
         version_sheet(report),
         _training(report),
         _judges(report),
+        _reliabilities(report),
+        _comparisons(report),
         _consensus(report),
         _counts("Decisions", "decision", report.decisions),
         _counts("Examples by origin", "origin", report.origins),
@@ -140,19 +143,45 @@ def _training(report: Report) -> Sheet:
 
 
 def _judges(report: Report) -> Sheet:
-    columns = ("judge", "reliability", "position bias", "abstentions", "calls", "tokens")
+    columns = ("judge", "reliability", "proved", "position bias", "abst. %", "calls", "tok/call", "s/call", "cost/call")
     rows = tuple(
         (
             judge.name,
-            f"{judge.reliability:.3f}",
+            f"{judge.reliability:.3f} [{judge.reliability_low:.2f}–{judge.reliability_high:.2f}]",
+            f"{judge.proved:g}",
             f"{judge.position_bias:+.3f}",
-            str(judge.abstentions),
+            percent(judge.abstention_rate),
             str(judge.calls),
-            str(judge.tokens),
+            _figure(judge.tokens_per_call, 0),
+            _figure(judge.seconds / judge.calls if judge.calls else None, 2),
+            _figure(judge.cost_per_call, 5),
         )
         for judge in report.judges
     )
     return Sheet("Judges", columns, rows, _JUDGE_CAPTIONS.get(report.judge_evidence or "", ""))
+
+
+def _reliabilities(report: Report) -> Sheet:
+    """Return each judge's reliability by perspective and by version, where anything was proved."""
+    perspectives = sorted({name for judge in report.judges for name in judge.perspectives})
+    versions = sorted({version for judge in report.judges for version in judge.versions})
+    rows = tuple(
+        (
+            judge.name,
+            *(_figure(judge.perspectives.get(name), 2) for name in perspectives),
+            *(_figure(judge.versions.get(v), 2) + ("!" if v in judge.drifted_at else "") for v in versions),
+        )
+        for judge in report.judges
+        if judge.perspectives or judge.versions
+    )
+    columns = ("judge", *perspectives, *(f"v{version}" for version in versions))
+    return Sheet("Reliability by perspective and by version", columns, rows, _DRIFT_CAPTION)
+
+
+def _comparisons(report: Report) -> Sheet:
+    done = report.comparisons
+    rows = ((str(done.asked), str(done.possible), percent(done.saved)),) if done.possible else ()
+    return Sheet("Lazy judging: comparisons per judge", ("asked", "possible", "calls saved, %"), rows)
 
 
 def _consensus(report: Report) -> Sheet:

@@ -1,6 +1,7 @@
 """A small run, record by record: two versions promoted, one refused."""
 
 from ledger.queries import Entry
+from protocols.prompts import PERSPECTIVES
 from protocols.records import (
     AssertTest,
     Batch,
@@ -19,6 +20,7 @@ from protocols.records import (
     LedgerRecord,
     Origin,
     PolicyVersion,
+    Rubric,
     Score,
     TaskResult,
     TestOutcome,
@@ -188,6 +190,21 @@ def decision(name: str, *kinds: str) -> Decision:
 
 def score(subject: str, share: float) -> Score:
     return Score(subject_id=subject, execution_share=share, win_rate=None, weight=0.0, value=share)
+
+
+def rubric(subject: str, mark: int | None) -> Rubric:
+    return Rubric(
+        id=f"rubric of {subject}",
+        task_id="t1",
+        round=1,
+        judge="j",
+        subject_id=subject,
+        marks=None if mark is None else dict.fromkeys(PERSPECTIVES, mark),
+        answer="",
+        prompt_tokens=50,
+        completion_tokens=5,
+        seconds=1.0,
+    )
 
 
 def written(name: str, version: int, tests: int, *, dropped: int = 0, unusable: int = 0) -> WrittenTests:

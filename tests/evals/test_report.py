@@ -8,12 +8,14 @@ import trio
 from evals.report import UNDECIDED, build_report, read_report, report_json
 from evals.report_form import Report, VersionReport
 from ledger.sqlite import open_ledger
+from protocols.records import LedgerRecord
 from tests.evals.journal import (
     REFUSAL,
     candidate,
     decision,
     entries,
     execution,
+    rubric,
     score,
     small_run,
     training,
@@ -78,6 +80,77 @@ def test_judges_are_measured_against_executions(report: Report) -> None:
     assert steady.position_bias == pytest.approx(1 / 3)
     assert steady.tokens == 6 * 110
     assert (odd.name, odd.reliability, odd.abstentions) == ("k", 0.5, 1)
+
+
+def test_a_judges_interval_is_that_of_its_posterior(report: Report) -> None:
+    steady = report.judges[0]
+    # Beta(2, 2): its quantiles at 2.5 and 97.5 per cent, from a table.
+    assert (steady.reliability_low, steady.reliability_high) == pytest.approx((0.0943, 0.9057), abs=1e-4)
+    assert steady.proved == 2
+
+
+def test_reliability_is_told_by_perspective_and_by_version(report: Report) -> None:
+    steady, odd = report.judges
+    assert steady.versions == {0: pytest.approx(2 / 3), 1: pytest.approx(1 / 3)}
+    assert odd.versions == {}
+    said = [
+        msgspec.structs.replace(verdict("bad", "reference", "right"), perspectives={"correctness": "left"}),
+        msgspec.structs.replace(verdict("reference", "bad", "left"), perspectives={"correctness": "right"}),
+    ]
+    runs = [execution("reference", 4, 4, None), execution("bad", 1, 4, "wrong_answer")]
+    (judge,) = build_report(entries([*runs, *said])).judges
+    assert judge.perspectives == {"correctness": pytest.approx(1 / 3)}
+
+
+def judged(task_id: str, version: int, *, right: bool) -> list[LedgerRecord]:
+    """A candidate that is worse than the reference, and one judge's opinion of it."""
+    name = f"{task_id} of v{version}"
+    forward, backward = ("right", "left") if right else ("left", "right")
+    return [
+        candidate(name, version, (0.8,), task_id=task_id),
+        execution("reference", 4, 4, None, task_id=task_id),
+        execution(name, 1, 4, "wrong_answer", task_id=task_id),
+        verdict(name, "reference", forward, task_id=task_id),
+        verdict("reference", name, backward, task_id=task_id),
+    ]
+
+
+@pytest.mark.parametrize(("later", "drifted"), [(9, ()), (5, (1,))])
+def test_a_judge_that_is_not_what_it_was_is_reported(later: int, drifted: tuple[int, ...]) -> None:
+    """Of 40 opinions on version 0's candidates nine in ten are right; then of 40 on version 1's as many, or half."""
+    records = [
+        record
+        for version, share in ((0, 9), (1, later))
+        for number in range(40)
+        for record in judged(f"{version}/{number}", version, right=number % 10 < share)
+    ]
+    (judge,) = build_report(entries(records)).judges
+    assert judge.drifted_at == drifted
+
+
+def test_marks_measure_a_judge_as_comparisons_do() -> None:
+    runs = [execution("reference", 4, 4, None), execution("bad", 1, 4, "wrong_answer")]
+    marks = [rubric("reference", 5), rubric("bad", 2), rubric("unread", None)]
+    (judge,) = build_report(entries([*runs, *marks])).judges
+    assert judge.reliability == pytest.approx(2 / 3)
+    assert (judge.calls, judge.abstentions) == (3, 1)
+    assert judge.perspectives["readability"] == pytest.approx(2 / 3)
+
+
+def test_the_share_of_calls_saved_is_that_of_comparisons_not_asked() -> None:
+    decisions = [
+        msgspec.structs.replace(decision(str(asked), "skip"), compared=asked, comparable=possible)
+        for asked, possible in ((0, 4), (1, 2), (2, 2))
+    ]
+    done = build_report(entries(decisions)).comparisons
+    assert (done.asked, done.possible, done.saved) == (3, 8, 1 - 3 / 8)
+
+
+def test_cost_is_known_where_the_endpoint_has_a_price(report: Report) -> None:
+    assert report.judges[0].cost is None
+    priced = [msgspec.structs.replace(verdict(*ids, "tie"), cost=0.25) for ids in (("a", "b"), ("b", "a"))]
+    (judge,) = build_report(entries(priced)).judges
+    assert (judge.cost, judge.cost_per_call) == (0.5, 0.25)
 
 
 def test_consensus_is_held_against_chance_and_majority(report: Report) -> None:
@@ -170,6 +243,7 @@ def test_the_json_form_has_what_is_promised(report: Report) -> None:
         "versions",
         "judges",
         "judge_evidence",
+        "comparisons",
         "consensus",
         "decisions",
         "origins",
@@ -190,7 +264,10 @@ def test_the_json_form_has_what_is_promised(report: Report) -> None:
         assert wanted <= set(version)
     assert [version["promoted"] for version in data["versions"]] == [True, True, False]
     assert data["versions"][0]["pass_at_k"] == {"1": 0.25, "4": 0.75}
-    assert set(data["judges"][0]) == {"name", "reliability", "position_bias", "abstentions", "calls", "tokens"}
+    assert {"name", "reliability", "position_bias", "abstentions", "calls", "tokens"} <= set(data["judges"][0])
+    assert data["judges"][0]["tokens_per_call"] == 110
+    assert data["judges"][1]["abstention_rate"] == 0.5
+    assert data["comparisons"]["saved"] is None
     assert data["success_by_temperature"][1]["share"] == pytest.approx(3 / 5)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
 

@@ -78,7 +78,8 @@ def describe_execution(execution: Execution) -> str:
 
     Of a traceback only the last steps are told; the message says the rest.
     """
-    head = f"{execution.passed} of {len(execution.outcomes)} tests passed."
+    kind = "guessed tests, which may be wrong," if execution.evidence == "consensus" else "tests"
+    head = f"{execution.passed} of {len(execution.outcomes)} {kind} passed."
     failure = next((outcome for outcome in execution.outcomes if not outcome.passed), None)
     if failure is None:
         return head

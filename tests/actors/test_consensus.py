@@ -228,8 +228,9 @@ class TestDecision:
         stage = Stage(RIGHT, references="hidden")
         judge = make_judge(Panel([right_judge()], stage.ledger, max_tokens=50), stage.ledger, references="hidden")
         judged = await judge.judge(await stage.execute(half(3), good(3)))
+        chat = ScriptedChat("critic", lambda request: f"It forgets x.\n{fenced(OTHER_GOOD)}")
         critic = Critic(
-            ScriptedChat("critic", lambda request: f"It forgets x.\n{fenced(OTHER_GOOD)}"),
+            chat,
             stage.executor,
             stage.ledger,
             per_task=2,
@@ -240,6 +241,7 @@ class TestDecision:
         )
         (critique,) = (await critic.criticise(judged)).critiques
         assert critique.verified
+        assert "1 of 3 guessed tests, which may be wrong, passed." in chat.requests[0].messages[0].content
         revision = next(one for one in await stage.ledger.find(Execution) if one.subject_id == critique.id)
         assert (revision.evidence, len(revision.outcomes)) == ("consensus", 3)
 

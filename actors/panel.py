@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import trio
@@ -171,7 +172,7 @@ class Panel:
         await self._ledger.append(rubric)
         return rubric
 
-    def _cost(self, judge: Chat, reply: Reply[object]) -> float | None:
+    def _cost(self, judge: Chat, reply: Reply[Any]) -> float | None:
         price = self._prices.get(judge.name)
         if price is None:
             return None

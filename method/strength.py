@@ -1,3 +1,5 @@
+# pyright: reportUnknownVariableType=false
+# (scipy's optimiser takes and returns what has no types)
 """Strengths out of opinions: Bradley-Terry maximum likelihood with a small prior, and win rates out of strengths.
 
 Model: i beats j with probability s_i / (s_i + s_j). A tie is half a win for each. The prior is `prior` wins and as many
@@ -7,6 +9,7 @@ and the tests compare the two.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +98,7 @@ def _fitted(ids: Sequence[str], wins: Mapping[tuple[str, str], float], prior: fl
         return (np.diag(shares.sum(axis=1)) - shares)[:-1, :-1]
 
     start = np.zeros(len(ids))
-    found = minimize(loss, start, method="trust-exact", jac=slope, hess=curvature, options={"gtol": _GRADIENT})
+    found: Any = minimize(loss, start, method="trust-exact", jac=slope, hess=curvature, options={"gtol": _GRADIENT})
     return dict(zip(ids, map(float, found.x), strict=True))
 
 

@@ -8,8 +8,8 @@ even-handed (all results reversed give 1 - J). Fitted by scipy's optimiser; `cho
 and the tests compare the two.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from method.comparison import Opinion
 
 Vector = NDArray[np.float64]
 
+_minimize = cast("Callable[..., Any]", minimize)
 _GRADIENT = 1e-9
 """Where the fit ends: games that a player won more, or fewer, than its strength explains."""
 
@@ -98,7 +99,7 @@ def _fitted(ids: Sequence[str], wins: Mapping[tuple[str, str], float], prior: fl
         return (np.diag(shares.sum(axis=1)) - shares)[:-1, :-1]
 
     start = np.zeros(len(ids))
-    found: Any = minimize(loss, start, method="trust-exact", jac=slope, hess=curvature, options={"gtol": _GRADIENT})
+    found = _minimize(loss, start, method="trust-exact", jac=slope, hess=curvature, options={"gtol": _GRADIENT})
     return dict(zip(ids, map(float, found.x), strict=True))
 
 

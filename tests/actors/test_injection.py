@@ -24,7 +24,9 @@ NAMED = pytest.mark.parametrize("code", INJECTIONS.values(), ids=INJECTIONS.keys
 
 def failing(code: str) -> Execution:
     """What running a candidate showed whose message, expected and actual value are its own words."""
-    outcome = TestOutcome(passed=False, error_class="value", message=code, expected="6", actual=code)
+    outcome = TestOutcome(
+        passed=False, error_class="value", message=code, expected="6", actual=code, traceback=f"{code}\nValueError"
+    )
     return msgspec.structs.replace(make_execution(TASK, "c", [False]), outcomes=(outcome,), error_class="value")
 
 

@@ -15,8 +15,7 @@ MESSAGE_LENGTH = 300
 VALUE_LENGTH = 200
 TRACEBACK_LENGTH = 2000
 _LINE_LENGTH = 120
-_MOST_STEPS = 12
-_MAX_TRACE = 20_000
+_MOST_FRAMES = 12
 
 _BY_NAME: dict[str, ErrorClass] = {
     "RecursionError": "recursion",
@@ -47,7 +46,6 @@ _BY_STAGE: dict[str, tuple[OutcomeKind, ErrorClass]] = {
 _BY_NEAREST_NAME: dict[str, OutcomeKind] = {"MemoryError": "memory", "SystemExit": "early_exit"}
 
 
-_STEP = re.compile(r"^line (\d{1,9}), in (.*)$", re.MULTILINE)
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
 
 
@@ -90,7 +88,7 @@ def claimed_failure(error: object, code: str, *, by_test: bool = False) -> TestO
     """Return the outcome of a claimed exception, whatever the claim's shape.
 
     Args:
-        error: `stage`, `names`, `text`, `line`, `errno` and `trace`, if it is as agreed. Untrusted.
+        error: `stage`, `names`, `text`, `line`, `errno` and `frames`, if it is as agreed. Untrusted.
         code: the candidate's, for the lines of the traceback.
         by_test: whether the test's own code ran there: an AssertionError is then its verdict.
     """
@@ -110,9 +108,12 @@ class _Claim:
 
     def __init__(self, error: object) -> None:
         fields: Mapping[str, Any] = cast(dict[str, Any], error) if isinstance(error, dict) else {}
-        self.stage, self.text, self.trace = (self._str(fields.get(name)) for name in ("stage", "text", "trace"))
+        self.stage, self.text = (self._str(fields.get(name)) for name in ("stage", "text"))
         self.line, self.errno = (self._int(fields.get(name)) for name in ("line", "errno"))
         names = fields.get("names")
+        frames = fields.get("frames")
+        parts = map(_frame, cast(list[Any], frames)[-_MOST_FRAMES:] if isinstance(frames, list) else ())
+        self.frames = [frame for frame in parts if frame is not None]
         self.names = tuple(self._str(name) for name in cast(list[Any], names)) if isinstance(names, list) else ()
 
     @staticmethod
@@ -134,16 +135,24 @@ def _outcome_of(names: tuple[str, ...], error_class: ErrorClass, *, by_test: boo
 
 
 def _traceback(claim: _Claim, code: str, message: str) -> str:
-    steps = [(int(line), name) for line, name in _STEP.findall(claim.trace[-_MAX_TRACE:])]
-    if not steps and claim.line is not None:
-        steps = [(claim.line, "")]
+    frames = claim.frames
+    if not frames and claim.line is not None:
+        frames = [(claim.line, "")]
     lines = _NEW_LINE.split(code)
-    shown = [_shown_step(step, lines) for step in steps[-_MOST_STEPS:]]
+    shown = [_shown_frame(frame, lines) for frame in frames]
     return "\n".join([*shown, message]) if shown else ""
 
 
-def _shown_step(step: tuple[int, str], lines: list[str]) -> str:
-    number, name = step
+def _frame(part: object) -> tuple[int, str] | None:
+    match part:
+        case [int() as line, str() as name]:
+            return line, name
+        case _:
+            return None
+
+
+def _shown_frame(frame: tuple[int, str], lines: list[str]) -> str:
+    number, name = frame
     place = f"  line {number}, in {clip(name, _LINE_LENGTH)}" if name else f"  line {number}"
     source = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     return f"{place}\n    {clip(source, _LINE_LENGTH)}" if source else place

@@ -70,19 +70,19 @@ class _Trial:
 
     def _describe(self, error):
         stage = "too_large" if isinstance(error, self._too_large) else self._stage
-        steps, trace = [], error.__traceback__
+        frames, trace = [], error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code.co_filename == "<candidate>":
-                steps.append((trace.tb_lineno, trace.tb_frame.f_code.co_name))
+                frames.append([trace.tb_lineno, trace.tb_frame.f_code.co_name[:80]])
             trace = trace.tb_next
         syntax = stage == "compile" and isinstance(error, SyntaxError)
         return {
             "stage": stage,
             "names": [kind.__name__ for kind in type(error).__mro__],
             "text": _text(error),
-            "line": error.lineno if syntax else steps[-1][0] if steps else None,
+            "line": error.lineno if syntax else frames[-1][0] if frames else None,
             "errno": error.errno if isinstance(error, OSError) and type(error.errno) is int else None,
-            "trace": "\n".join([f"line {line}, in {name}" for line, name in steps[-10:]]),
+            "frames": frames[-12:],
         }
 
 

@@ -16,14 +16,13 @@ from typing import Any, Literal
 import msgspec
 
 from protocols.ports import Job
-from sandbox import runner_encoding
 from sandbox.decoding import BadResult, parse
 from sandbox.plan import PlannedTest, Report
 
 MAX_OUTPUT_BYTES = 60_000
 """What the real service can carry: a program that prints more blocks there, and looks as if it took too long."""
 _MAX_RESULT_BYTES = 50_000
-_DRIVER = Path(__file__).parent / "http_driver.py"
+_FOLDER = Path(__file__).parent
 _SHELL_SIGNAL = 128
 """Exit status of a shell, less the number of the signal that ended its command."""
 _FRAME = re.compile(r'^  File ".*", line (\d{1,9}), in (.*)$', re.MULTILINE)
@@ -103,8 +102,8 @@ class HttpProgram:
             "token": self._token,
             "result_bytes": _MAX_RESULT_BYTES,
         }
-        encoder = Path(runner_encoding.__file__).read_text(encoding="utf-8")
-        driver = _DRIVER.read_text(encoding="utf-8")
+        encoder = (_FOLDER / "runner_encoding.py").read_text(encoding="utf-8")
+        driver = (_FOLDER / "http_driver.py").read_text(encoding="utf-8")
         return f"JOB = {job!r}\nENCODER = {encoder!r}\n{driver}"
 
     def report(self, body: bytes) -> Report:
@@ -133,11 +132,9 @@ class HttpProgram:
         claim = out.rstrip("\n")
         complete = f'"token": "{self._token}"' in claim
         cpu_s, peak_bytes = _usage(claim)
-        weak = self._request["kind"] == "code"
         return _report(
-            end, status, claim=claim, complete=complete, cpu_s=cpu_s or wall_s, wall_s=wall_s, peak_bytes=peak_bytes,
-            weak=weak,
-        )  # fmt: skip
+            end, status, claim=claim, complete=complete, cpu_s=cpu_s or wall_s, wall_s=wall_s, peak_bytes=peak_bytes
+        )
 
 
 def flooded() -> Report:
@@ -147,11 +144,11 @@ def flooded() -> Report:
 
 def _report(
     end: str, status: int, *, out: str = "", err: str = "", claim: str = "", complete: bool = False,
-    cpu_s: float = 0.0, wall_s: float = 0.0, peak_bytes: int = 0, weak: bool = False,
+    cpu_s: float = 0.0, wall_s: float = 0.0, peak_bytes: int = 0,
 ) -> Report:  # fmt: skip
     return Report(
         end=end, status=status, complete=complete, cpu_s=cpu_s, wall_s=wall_s, peak_bytes=peak_bytes,
-        out=out, err=err, claim=claim, weak=weak,
+        out=out, err=err, claim=claim,
     )  # fmt: skip
 
 
@@ -185,7 +182,7 @@ def _claim_of_traceback(err: str) -> str:
     """Return what a program's traceback says in the form of a claim; empty when there is no traceback."""
     lines = err.rstrip().splitlines()
     last = _LAST_LINE.match(lines[-1]) if lines else None
-    frames: list[tuple[str, str]] = _FRAME.findall(err)
+    frames = [[int(line), name] for line, name in _FRAME.findall(err)]
     syntax_line = _SYNTAX_LINE.findall(err)
     if last is None or not (frames or syntax_line):
         return ""
@@ -195,9 +192,9 @@ def _claim_of_traceback(err: str) -> str:
         "stage": "compile" if syntax else "run",
         "names": _names(name),
         "text": text,
-        "line": int(syntax_line[-1]) if syntax else int(frames[-1][0]) if frames else None,
+        "line": int(syntax_line[-1]) if syntax else frames[-1][0] if frames else None,
         "errno": _errno(text),
-        "trace": "\n".join(f"line {line}, in {name}" for line, name in frames),
+        "frames": frames,
     }
     return json.dumps({"error": error})
 

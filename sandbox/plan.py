@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from protocols.ports import Job, JobResult
-from protocols.records import AssertTest, StdioTest, Test, TestOutcome
+from protocols.records import AssertTest, Evidence, StdioTest, Test, TestOutcome
 from sandbox.classification import claimed_failure, failure, success
 from sandbox.decoding import BadResult, parse
 from sandbox.judging import CallForm, call_form, judge
@@ -29,8 +29,7 @@ class Report:
     """What the runner tells of one test. Its `claim`, `out` and `err` are the candidate's words, the rest is not."""
 
     end: str
-    """`exit`, `signal`, `timeout`, `output_limit`, `memory` (killed for its real use), or `lost`: the runner itself was
-    killed while the candidate ran."""
+    """`exit`, `signal`, `timeout`, `output_limit`, `memory` (killed for its real use) or `violation`."""
     status: int
     """Exit status, or number of the signal."""
     complete: bool
@@ -43,10 +42,8 @@ class Report:
     not_run: bool = False
     """Whether the test was skipped because others of its job had timed out."""
     wall_s: float = 0.0
-    weak: bool = False
-    """Whether the verdict was made inside the candidate's process, which can forge it."""
-    violation: bool = False
-    """Whether the process was killed for a system call that is not allowed."""
+    apart: bool = False
+    """Whether a test that runs as code had a process of its own, so that the candidate could not forge its verdict."""
 
 
 def read_report(line: bytes) -> Report:
@@ -78,12 +75,7 @@ class PlannedTest:
     """The candidate's, for tracebacks."""
 
     @property
-    def is_program(self) -> bool:
-        """Whether it needs a process of its own, whose standard input, output and end are what is tested."""
-        return isinstance(self.test, StdioTest)
-
-    @property
-    def is_code(self) -> bool:
+    def runs_as_code(self) -> bool:
         """Whether the test's own code decides, so that it matters in which process it runs."""
         return isinstance(self.test, AssertTest) and self.form is None
 
@@ -124,7 +116,7 @@ class PlannedTest:
         except BadResult as error:
             return failure("bad_result", "other", f"the result could not be read: {error}")
         if "error" in claim:
-            return claimed_failure(claim["error"], self.code, by_test=self.is_code)
+            return claimed_failure(claim["error"], self.code, by_test=self.runs_as_code)
         if report.complete and self.form is None:
             return success()
         return failure("early_exit", "crash", f"early exit with status {report.status}, before the test was done")
@@ -138,25 +130,25 @@ class Plan:
     wanted: int = field(kw_only=True)
     """How many of them the job asked for: none of a job that is only loaded."""
 
-    def result(self, reports: Sequence[Report], *, tier: str, wall_s: float, cpu_s: float | None = None) -> JobResult:
+    def result(self, reports: Sequence[Report], *, tier: str, wall_s: float) -> JobResult:
         """Return what the job showed.
 
         Args:
             reports: one per planned test, in order; fewer only when the candidate got the runner killed.
             tier: the isolation it ran under.
             wall_s: of the whole job.
-            cpu_s: of all its processes; None is what the reports tell.
         """
         outcomes = [test.outcome(report) for test, report in zip(self.tests, reports, strict=False)]
-        outcomes += [_lost()] * (len(self.tests) - len(outcomes))
+        lost = failure("crash", "crash", "the sandbox's runner was killed while the candidate ran")
+        outcomes += [lost] * (len(self.tests) - len(outcomes))
         first = next((outcome for outcome in outcomes if not outcome.passed), success())
         return JobResult(
             outcomes=tuple(outcomes[: self.wanted]),
             error_class=first.error_class,
             outcome=first.outcome,
             tier=tier,
-            evidence="weak" if any(report.weak for report in reports) else "tests",
-            cpu_s=sum(report.cpu_s for report in reports) if cpu_s is None else cpu_s,
+            evidence=self._evidence(reports),
+            cpu_s=sum(report.cpu_s for report in reports),
             wall_s=wall_s,
             peak_bytes=max((report.peak_bytes for report in reports), default=0),
         )
@@ -166,8 +158,13 @@ class Plan:
         outcome = failure("runtime_error", "other", message)
         return JobResult(
             outcomes=(outcome,) * self.wanted, error_class="other", outcome=outcome.outcome, tier=tier,
-            evidence="tests", cpu_s=0.0, wall_s=0.0, peak_bytes=0,
+            evidence=self._evidence(()), cpu_s=0.0, wall_s=0.0, peak_bytes=0,
         )  # fmt: skip
+
+    def _evidence(self, reports: Sequence[Report]) -> Evidence:
+        apart = [report.apart for report in reports] + [False] * (len(self.tests) - len(reports))
+        weak = any(test.runs_as_code and not alone for test, alone in zip(self.tests, apart, strict=True))
+        return "weak" if weak else "tests"
 
 
 def plan_of(job: Job) -> Plan:
@@ -189,16 +186,10 @@ def _ended_by_force(report: Report) -> TestOutcome:
             return failure("output_limit", "output_limit", "more output than allowed")
         case "memory":
             return failure("memory", "memory", "killed for using more memory than allowed")
-        case "lost":
-            return _lost()
-        case _ if report.violation or report.status == signal.SIGSYS:
-            return failure("violation", "forbidden", "killed for a system call that is not allowed")
-        case _:
+        case "signal" if report.status != signal.SIGSYS:
             return failure("crash", "crash", f"killed by {_signal_name(report.status)}")
-
-
-def _lost() -> TestOutcome:
-    return failure("crash", "crash", "the sandbox's runner was killed while the candidate ran")
+        case _:
+            return failure("violation", "forbidden", "killed for a system call that is not allowed")
 
 
 def _signal_name(number: int) -> str:

@@ -31,10 +31,11 @@ READY = b"S"
 RESULT_DESCRIPTOR = 3
 SOURCE_NAME = "<candidate>"
 _MAX_TEXT = 400
-_MAX_TRACE = 10
+_MAX_NAME = 80
+_MAX_FRAMES = 12
 _OPEN_FILES = 64
 _HIGHEST_DESCRIPTOR = 1024
-_OUT_OF_MEMORY = b'{"error":{"stage":"run","names":["MemoryError"],"text":"","line":null,"errno":null,"trace":""}}\n'
+_OUT_OF_MEMORY = b'{"error":{"stage":"run","names":["MemoryError"],"text":"","line":null,"errno":null,"frames":[]}}\n'
 
 
 def run(
@@ -176,7 +177,7 @@ def _describe(error: BaseException, stage: str) -> str:
     return (
         f'{{"stage":"{stage}","names":[{names}],"text":{text},'
         f'"line":{"null" if line is None else line},"errno":{"null" if number is None else number},'
-        f'"trace":{quote(_trace(error.__traceback__))}}}'
+        f'"frames":[{_frames(error.__traceback__)}]}}'
     )
 
 
@@ -187,15 +188,15 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _trace(traceback: TracebackType | None) -> str:
-    """Return the candidate's own lines that the exception passed, the last ones only."""
-    steps: list[str] = []
+def _frames(traceback: TracebackType | None) -> str:
+    """Return the candidate's own lines that the exception passed, `[line, function]` each, the last ones only."""
+    frames: list[str] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if code.co_filename == SOURCE_NAME:
-            steps.append(f"line {traceback.tb_lineno}, in {code.co_name}")
+            frames.append(f"[{traceback.tb_lineno},{quote(code.co_name[:_MAX_NAME])}]")
         traceback = traceback.tb_next
-    return "\n".join(steps[-_MAX_TRACE:])
+    return ",".join(frames[-_MAX_FRAMES:])
 
 
 def _line(traceback: TracebackType | None) -> int | None:

@@ -74,7 +74,7 @@ def run_test(job: dict[str, Any], test: dict[str, Any], jail: Jail) -> tuple[str
     number = os.waitstatus_to_exitcode(status)
     if end == "exit" and number < 0:
         end, number = _end_by_signal(-number, usage, job["limits"]["cpu_s"]), -number
-    return end, _report(end, number, usage, wall_s, token, captures, weak=test["kind"] == "code")
+    return end, _report(end, number, usage, wall_s, token, captures)
 
 
 def _fork(job: dict[str, Any], test: dict[str, Any], token: str, jail: Jail, captures: tuple[_Capture, ...]) -> int:
@@ -157,14 +157,7 @@ def _end_by_signal(number: int, usage: struct_rusage, cpu_s: float) -> str:
 
 
 def _report(
-    end: str,
-    status: int,
-    usage: struct_rusage,
-    wall_s: float,
-    token: str,
-    captures: tuple[_Capture, ...],
-    *,
-    weak: bool,
+    end: str, status: int, usage: struct_rusage, wall_s: float, token: str, captures: tuple[_Capture, ...]
 ) -> str:
     out, err, result = (bytes(capture.data) for capture in captures)
     if not result.startswith(runner_child.READY):
@@ -181,7 +174,6 @@ def _report(
         "peak_bytes": str(usage.ru_maxrss * 1024),
         "out": quote(out.decode("utf-8", "surrogateescape")),
         "err": quote(err[-2000:].decode("utf-8", "surrogateescape")),
-        "weak": "true" if weak else "false",
         "claim": quote(result[1:].decode("utf-8", "surrogateescape")),
     }
     return "{" + ",".join([f'"{name}":{value}' for name, value in fields.items()]) + "}"

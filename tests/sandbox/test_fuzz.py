@@ -82,7 +82,7 @@ class TestAnyFile:
         assert eval(value_source(value)) == value
 
 
-_ENDS = ["exit", "signal", "timeout", "output_limit", "memory", "lost", "odd"]
+_ENDS = ["exit", "signal", "timeout", "output_limit", "memory", "violation", "odd"]
 _TAGS = [
     "int", "float", "complex", "bytes", "bytearray", "tuple", "set", "frozenset", "deque", "range", "iterator", "dict",
     "Counter", "OrderedDict", "defaultdict", "Decimal", "Fraction", "opaque", "odd",
@@ -104,10 +104,7 @@ _errors = _encoded | st.fixed_dictionaries(
         "text": st.text() | _small,
         "line": st.integers() | _small,
         "errno": st.integers(0, 200) | _small,
-        "trace": st.lists(st.sampled_from(["line 1, in f", "line 99999, in g", "line x"]) | st.text(), max_size=30).map(
-            "\n".join
-        )
-        | _small,
+        "frames": st.lists(st.tuples(st.integers(), st.text()) | _small, max_size=30) | _small,
     },
 )
 _claims = st.text(max_size=100) | st.fixed_dictionaries(
@@ -125,8 +122,7 @@ _reports = st.builds(
     claim=_claims,
     not_run=st.booleans(),
     wall_s=st.floats(0, 100),
-    weak=st.booleans(),
-    violation=st.booleans(),
+    apart=st.booleans(),
 )
 _TESTS = [
     f"assert f(1) == {SECRET}",

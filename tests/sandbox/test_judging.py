@@ -203,7 +203,7 @@ class TestJudging:
 
 
 DEEP = "[" * 900 + "]" * 900
-FIELDS = ("stage", "names", "text", "line", "errno", "trace")
+FIELDS = ("stage", "names", "text", "line", "errno", "frames")
 
 
 class TestClaims:

@@ -74,10 +74,19 @@ class Situation:
         self.known = draw(st.sampled_from([None, incumbent(), incumbent("old", "self")]))
         self.runs: dict[str, Execution] = {}
         self.win_rates: dict[str, float] = {}
+        self.shares: dict[str, float] = {}
+        agreed = draw(st.booleans())
         for id in [*names, *([self.known.subject_id] if self.known else [])]:
             row = draw(rows)
             broken = row == "broken"
-            self.runs[id] = execution(id, "0" * tests if broken else row, error_class="syntax" if broken else None)
+            self.runs[id] = execution(
+                id,
+                "0" * tests if broken else row,
+                error_class="syntax" if broken else None,
+                evidence="consensus" if agreed else "tests",
+            )
+            if agreed:
+                self.shares[id] = 0.0 if broken else draw(st.sampled_from([0.0, 0.25, 0.5, 1.0]))
             self.win_rates[id] = draw(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0])))
         self.candidates: list[Candidate] = [
             candidate(id, index=index, count=draw(st.integers(1, 3))) for index, id in enumerate(names)
@@ -89,7 +98,13 @@ class Situation:
 
     def decide(self, asked: set[str]) -> Decision:
         scores = {
-            id: score(id, run, self.win_rates[id] if id in asked else None, self.weight)
+            id: score(
+                id,
+                run,
+                self.win_rates[id] if id in asked else None,
+                self.weight,
+                execution_share=self.shares.get(id),
+            )
             for id, run in self.runs.items()
         }
         return decide(
@@ -118,6 +133,7 @@ class Situation:
                 self.d_up,
                 self.d_low,
                 incumbent_kept_before=self.kept_before,
+                shares=self.shares,
             )
         )
 

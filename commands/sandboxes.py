@@ -32,7 +32,16 @@ async def open_sandbox(settings: SandboxSettings) -> AsyncGenerator[CheckedSandb
         async with HttpSandbox(settings.urls, at_once=workers_of(settings)) as sandbox:
             yield sandbox
     else:
-        yield ProcessSandbox(workers=workers_of(settings))
+        async with ProcessSandbox(
+            workers=workers_of(settings),
+            interpreter=settings.interpreter,
+            tier=settings.tier,
+            packages=settings.packages,
+            preload=settings.preload,
+            scratch_bytes=settings.scratch_bytes,
+            scratch_files=settings.scratch_files,
+        ) as sandbox:
+            yield sandbox
 
 
 def workers_of(settings: SandboxSettings) -> int:
@@ -52,4 +61,6 @@ def limits_of(settings: SandboxSettings) -> Limits:
         wall_s=settings.wall_s,
         memory_bytes=settings.memory_bytes,
         output_bytes=settings.output_bytes,
+        file_bytes=settings.file_bytes,
+        processes=settings.threads,
     )

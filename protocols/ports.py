@@ -182,8 +182,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 512 << 20
     output_bytes: int = 64 << 10
     file_bytes: int = 1 << 20
-    processes: int = 1
-    """1: no child processes or threads beyond the one."""
+    processes: int = 8
+    """Threads of one test's process, the first included. It can never start another process."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

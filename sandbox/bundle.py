@@ -1,8 +1,8 @@
-"""The runner's modules as one compiled parcel, so that starting a runner neither reads nor compiles a source file.
+"""The modules that run inside as one compiled parcel, so that starting a slot neither reads nor compiles a source file.
 
 Compiled once by the very interpreter that will run it (its format belongs to one Python version), then sent to each
-runner ahead of its job. On a slow machine this saves 20 ms of CPU per job over starting `runner.py` as a script, and
-it works where the interpreter's user may not read this package or no byte code may be written next to it.
+slot ahead of its configuration. It works where the interpreter's user may not read this package or no byte code may be
+written next to it.
 """
 
 import subprocess
@@ -12,8 +12,11 @@ import trio
 
 from protocols.errors import SandboxUnavailable
 
-_FOLDER = Path(__file__).parent
-_MODULES = ("runner_encoding", "runner_jail", "runner_child", "runner_supervision", "runner")
+_FOLDER = Path(__file__).parent / "inside"
+_MODULES = (
+    "system", "frames", "encoding", "decoding", "proxy", "children", "groups", "scratch", "syscalls", "seccomp",
+    "landlock", "jail", "watch", "child", "zygote", "host",
+)  # fmt: skip
 """In order of dependency; the last one is the program."""
 _DEADLINE_S = 60.0
 
@@ -38,27 +41,29 @@ def receive(left):
     while left > 0:
         part = os.read(0, left)
         if not part:
-            sys.exit('the orchestrator went away while it sent the runner')
+            sys.exit('the orchestrator went away while it sent the program')
         data += part
         left -= len(part)
     return data
-package = sys.modules['sandbox'] = type(sys)('sandbox')
-package.__path__ = []
+for name in ('sandbox', 'sandbox.inside'):
+    package = sys.modules[name] = type(sys)(name)
+    package.__path__ = []
+sys.modules['sandbox'].inside = package
 *parts, (_, program) = marshal.loads(receive(int.from_bytes(receive(8), 'big')))
 for name, code in parts:
-    module = sys.modules['sandbox.' + name] = type(sys)('sandbox.' + name)
+    module = sys.modules['sandbox.inside.' + name] = type(sys)('sandbox.inside.' + name)
     setattr(package, name, module)
     exec(code, module.__dict__)
 exec(program)
 """
-"""Program (`python -c`) that takes a bundle from its standard input and becomes the runner."""
+"""Program (`python -c`) that takes a bundle from its standard input and becomes a slot's host."""
 
 
 async def build(interpreter: str) -> bytes:
     """Return the bundle for `interpreter`, with its length in front, ready to be sent to `START`.
 
     Raises:
-        SandboxUnavailable: the interpreter cannot be started, or not compile the runner (older than Python 3.11).
+        SandboxUnavailable: the interpreter cannot be started, or not compile the program (older than Python 3.11).
     """
     files = [str(_FOLDER / f"{name}.py") for name in _MODULES]
     command = [interpreter, *FLAGS, "-c", _COMPILE, " ".join(_MODULES), *files]

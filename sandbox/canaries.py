@@ -1,7 +1,7 @@
 """Programs that prove the sandbox before anything real runs: harmless ones must pass, hostile ones must not.
 
 Isolation is judged by what these programs can do, never by reading the system's settings. What a tier does not promise
-(no network, for one) is not probed; the tier tells it.
+(no network, for one) is not probed.
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,8 +25,8 @@ class Canary:
     """Classes of which one must come; None means that its test must pass."""
     remedy: str
     test: Test = _CALL
-    needs: str = ""
-    """Part of the tier without which the probe is left out."""
+    promised: tuple[str, ...] = ("namespaces", "landlock", "unsafe")
+    """Tiers that promise it; under others the probe is left out."""
     limits: Limits = _LIMITS
 
 
@@ -68,8 +68,16 @@ CANARIES: tuple[Canary, ...] = (
     Canary(
         name="process limit",
         code="import os\n\ndef f(x):\n    if os.fork() == 0:\n        os._exit(0)\n    return x + 1\n",
-        wanted=("other", "forbidden"),
-        remedy="process limits do not bind this user: run as another user than root, or give root CAP_SETUID",
+        wanted=("forbidden",),
+        promised=("namespaces", "landlock"),
+        remedy="system calls are not filtered here: use a kernel with seccomp filters, as all distributions have them",
+    ),
+    Canary(
+        name="forbidden system call",
+        code="import ctypes\n\ndef f(x):\n    ctypes.CDLL(None).ptrace(0, 0, 0, 0)\n    return x + 1\n",
+        wanted=("forbidden",),
+        remedy="system calls are not filtered here: use a kernel with seccomp filters, as all distributions have them",
+        promised=("namespaces", "landlock"),
     ),
     Canary(
         name="early exit",
@@ -78,31 +86,32 @@ CANARIES: tuple[Canary, ...] = (
         remedy="report this as a fault of the sandbox",
     ),
     Canary(
-        name="killing the runner",
+        name="killing the zygote",
         code="import os\n\ndef f(x):\n    os.kill(os.getppid(), 9)\n    return x + 1\n",
-        wanted=(None, "forbidden", "crash"),
-        remedy="report this as a fault of the sandbox",
+        wanted=(None, "forbidden"),
+        remedy="process namespaces do not hold: use another kernel or container runtime",
+        promised=("namespaces", "landlock"),
     ),
     Canary(
         name="writing outside the scratch folder",
         code="def f(x):\n    open('/var/tmp/sandbox-canary', 'w').close()\n    return x + 1\n",
         wanted=("forbidden", "other"),
         remedy="mount namespaces do not hold: use another kernel or container runtime",
-        needs="files",
+        promised=("namespaces", "landlock"),
     ),
     Canary(
         name="reading the account file",
         code="def f(x):\n    open('/etc/passwd').close()\n    return x + 1\n",
         wanted=("forbidden", "other"),
         remedy="mount namespaces do not hold: use another kernel or container runtime",
-        needs="files",
+        promised=("namespaces", "landlock"),
     ),
     Canary(
         name="network",
         code="import socket\n\ndef f(x):\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\n",
         wanted=("forbidden",),
         remedy="network namespaces do not hold: use another kernel or container runtime",
-        needs="net",
+        promised=("namespaces", "landlock"),
     ),
     _HARMLESS,
 )
@@ -131,7 +140,7 @@ async def probe(run: Callable[[Job], Awaitable[JobResult]], tell: Tell = lambda 
     """
     tier = ""
     for canary in CANARIES:
-        if canary.needs and canary.needs not in tier.split("+"):
+        if tier and tier.split("+")[0] not in canary.promised:
             continue
         tier = await _probe_one(canary, run, tell)
     return tier
@@ -145,7 +154,7 @@ async def _probe_one(canary: Canary, run: Callable[[Job], Awaitable[JobResult]],
     if not held:
         came = result.error_class or "success"
         raise SandboxUnavailable(
-            f"No isolation to be had here: the probe {canary.name!r} gave {came} under {result.tier!r} "
+            f"The probe {canary.name!r} gave {came} under {result.tier!r} "
             f"({result.outcomes[0].message}). What helps: {canary.remedy}."
         )
     return result.tier

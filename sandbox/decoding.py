@@ -1,4 +1,4 @@
-"""Reads, outside, the results that a candidate's process claims (`sandbox.runner_encoding` writes them). Pure.
+"""Reads, outside, the results that a candidate's process claims (`sandbox.inside.encoding` writes them). Pure.
 
 Every byte is untrusted: what cannot be read is `BadResult`, never a crash of the orchestrator, and what is read is made
 of exact built-in and standard-library types only. `Opaque` stands for everything else and equals nothing but itself.

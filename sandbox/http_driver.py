@@ -1,6 +1,6 @@
 """The program that a sandbox service runs for a test of a function: its source is sent by `sandbox.http_program`.
 
-Never imported; `JOB` and `ENCODER` (the source of `sandbox.runner_encoding`) are put in front of it. It must run on
+Never imported; `JOB` and `ENCODER` (the source of `sandbox.inside.encoding`) are put in front of it. It must run on
 whatever CPython the service has, so it shares no code with the local runner but the encoding of results. The claim is
 the one thing on standard output, which is saved from the candidate; forging it wins nothing, because no expected value
 is here. For a test that runs as code the test itself is here, and its verdict is weak evidence.

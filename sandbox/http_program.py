@@ -102,7 +102,7 @@ class HttpProgram:
             "token": self._token,
             "result_bytes": _MAX_RESULT_BYTES,
         }
-        encoder = (_FOLDER / "runner_encoding.py").read_text(encoding="utf-8")
+        encoder = (_FOLDER / "inside" / "encoding.py").read_text(encoding="utf-8")
         driver = (_FOLDER / "http_driver.py").read_text(encoding="utf-8")
         return f"JOB = {job!r}\nENCODER = {encoder!r}\n{driver}"
 

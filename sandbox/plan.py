@@ -1,4 +1,4 @@
-"""How each test of a job is run and judged, and how a runner's report on it becomes an outcome. Pure.
+"""How each test of a job is run and judged, and how a report on it becomes an outcome. Pure.
 
 A simple assert is a call judged outside, a program's output is compared outside, any other assert runs as code: weak
 evidence where it shares the candidate's process. A job without tests is loaded once, so that code that cannot be
@@ -6,7 +6,6 @@ executed shows. Every back-end plans with `plan_of`, runs each test's `request()
 `Plan.result`.
 """
 
-import json
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,14 +25,15 @@ _SHOWN_OUTPUT = 400
 
 @dataclass(frozen=True)
 class Report:
-    """What the runner tells of one test. Its `claim`, `out` and `err` are the candidate's words, the rest is not."""
+    """What a back-end tells of one test. Its `claim`, `out` and `err` are the candidate's words, the rest is not."""
 
     end: str
-    """`exit`, `signal`, `timeout`, `output_limit`, `memory` (killed for its real use) or `violation`."""
+    """`exit`, `signal`, `timeout`, `output_limit`, `memory` (killed for its real use), `violation`, or `lost` when what
+    watched it died with it."""
     status: int
     """Exit status, or number of the signal."""
     complete: bool
-    """Whether a test that runs as code came to its end (the runner's token came back)."""
+    """Whether a test that runs as code came to its end (the run's token came back)."""
     cpu_s: float
     peak_bytes: int
     out: str
@@ -44,24 +44,6 @@ class Report:
     wall_s: float = 0.0
     apart: bool = False
     """Whether a test that runs as code had a process of its own, so that the candidate could not forge its verdict."""
-
-
-def read_report(line: bytes) -> Report:
-    """Return one line of the runner's report.
-
-    Raises:
-        ValueError, TypeError: it is not one.
-    """
-    return Report(**json.loads(line))
-
-
-def read_tier(line: bytes) -> str:
-    """Return the tier that the first line of a runner's report tells.
-
-    Raises:
-        ValueError, KeyError: it is not such a line.
-    """
-    return str(json.loads(line)["tier"])
 
 
 @dataclass(frozen=True)
@@ -75,12 +57,17 @@ class PlannedTest:
     """The candidate's, for tracebacks."""
 
     @property
+    def is_program(self) -> bool:
+        """Whether it needs a process of its own, whose standard input, output and end are what is tested."""
+        return isinstance(self.test, StdioTest)
+
+    @property
     def runs_as_code(self) -> bool:
         """Whether the test's own code decides, so that it matters in which process it runs."""
         return isinstance(self.test, AssertTest) and self.form is None
 
     def request(self) -> dict[str, Any]:
-        """Return what the runner is told: never an expected value, unless the test runs as code."""
+        """Return what goes inside: never an expected value, unless the test runs as code."""
         match self.test:
             case None:
                 return {"kind": "load"}
@@ -134,13 +121,11 @@ class Plan:
         """Return what the job showed.
 
         Args:
-            reports: one per planned test, in order; fewer only when the candidate got the runner killed.
+            reports: one per planned test, in order.
             tier: the isolation it ran under.
             wall_s: of the whole job.
         """
-        outcomes = [test.outcome(report) for test, report in zip(self.tests, reports, strict=False)]
-        lost = failure("crash", "crash", "the sandbox's runner was killed while the candidate ran")
-        outcomes += [lost] * (len(self.tests) - len(outcomes))
+        outcomes = [test.outcome(report) for test, report in zip(self.tests, reports, strict=True)]
         first = next((outcome for outcome in outcomes if not outcome.passed), success())
         return JobResult(
             outcomes=tuple(outcomes[: self.wanted]),
@@ -186,6 +171,8 @@ def _ended_by_force(report: Report) -> TestOutcome:
             return failure("output_limit", "output_limit", "more output than allowed")
         case "memory":
             return failure("memory", "memory", "killed for using more memory than allowed")
+        case "lost":
+            return failure("crash", "crash", "the sandbox's slot was killed while the candidate ran")
         case "signal" if report.status != signal.SIGSYS:
             return failure("crash", "crash", f"killed by {_signal_name(report.status)}")
         case _:

@@ -20,9 +20,8 @@ OWNED = {
 }
 """Which room alone may import a package, also inside a function."""
 
-INSIDE = {Path("sandbox/runner_child.py"), Path("sandbox/http_driver.py")}
-"""What runs in the candidate's own process, here or at a service."""
-"""The one file that executes candidates; it runs in their own process, never in the orchestrator."""
+INSIDE = {Path("sandbox/inside/child.py"), Path("sandbox/inside/proxy.py"), Path("sandbox/http_driver.py")}
+"""What runs in the candidate's own process, or in that of a test, here or at a service."""
 
 
 def packages() -> set[str]:

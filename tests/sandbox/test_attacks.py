@@ -92,9 +92,9 @@ class TestForgedVerdicts:
     ):
         code = (
             "import sys\ndef f(x):\n    frame = sys._getframe(1)\n    while frame:\n"
-            "        run = frame.f_locals.get('self')\n"
-            "        if run is not None:\n"
-            "            run._test = {'kind': 'code', 'code': ''}; run._encoder.encode = lambda x: 'null'\n"
+            "        test, run = map(frame.f_locals.get, ('test', 'self'))\n"
+            "        if type(test) is dict:\n            test.update(kind='code', code='', calls=())\n"
+            "        if hasattr(run, '_results'):\n            run.claim = lambda test: ''\n"
             "        frame = frame.f_back\n    return 5"
         )
         assert await attacked(sandbox, code) == "wrong_answer"
@@ -211,7 +211,7 @@ class TestTheMachine:
         assert await attacked(sandbox, code, "assert f(1) == ['LANG', 'PYTHONHASHSEED', 'TZ']") is None
 
     async def test_no_network(self, sandbox: ProcessSandbox):
-        if "net" not in sandbox.tier.split("+"):
+        if not sandbox.tier.startswith("namespaces"):
             pytest.skip(f"this machine gives {sandbox.tier}")
         with socket.create_server(("127.0.0.1", 0)) as server:
             code = (
@@ -232,25 +232,37 @@ class TestTheMachine:
 
     @staticmethod
     def _need_files(sandbox: ProcessSandbox) -> None:
-        if "files" not in sandbox.tier.split("+"):
+        if not sandbox.tier.startswith("namespaces"):
             pytest.skip(f"this machine gives {sandbox.tier}: the file system is the machine's own")
 
     async def test_no_privilege_comes_back(self, sandbox: ProcessSandbox):
         code = (
             "import os\ndef f(x):\n    gained = []\n"
             "    device = lambda: os.mknod('d', 0o60666, 1)\n"
-            "    for act in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.chroot('.'), device):\n"
+            "    for act in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setgroups([0]), device):\n"
             "        try: act(); gained.append(1)\n        except OSError: pass\n    return gained"
         )
         assert await attacked(sandbox, code, "assert f(1) == []") is None
 
-    async def test_mounts_and_namespaces_are_out_of_reach(self, sandbox: ProcessSandbox):
-        code = (
-            "import ctypes\ndef f(x):\n    libc = ctypes.CDLL(None)\n"
-            "    mounted = libc.mount(b'x', b'/tmp', b'tmpfs', 0, None)\n"
-            "    return libc.umount2(b'/tmp', 2), mounted, libc.sethostname(b'x', 1)"
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "mount(b'x', b'/tmp', b'tmpfs', 0, None)",
+            "umount2(b'/tmp', 2)",
+            "sethostname(b'x', 1)",
+            "unshare(0x10000000)",
+            "setns(0, 0)",
+            "chroot(b'.')",
+            "ptrace(0, 0, 0, 0)",
+            "process_vm_readv(1, None, 0, None, 0, 0)",
+        ],
+    )
+    async def test_calls_that_nobody_makes_by_mistake_kill(self, sandbox: ProcessSandbox, call: str):
+        outcome = await outcome_of(
+            sandbox,
+            function_job(f"import ctypes\ndef f(x):\n    ctypes.CDLL(None).{call}\n    return 2", "assert f(1) == 2"),
         )
-        assert await attacked(sandbox, code, "assert f(1) == (-1, -1, -1)") is None
+        assert (outcome.error_class, "forbidden system call" in outcome.message) == ("forbidden", True)
 
     async def test_a_link_out_of_the_scratch_folder_is_not_followed_when_it_is_emptied(
         self, sandbox: ProcessSandbox, tmp_path: Path

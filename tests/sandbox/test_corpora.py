@@ -69,14 +69,13 @@ def _mbpp_test(row: dict[str, Any]) -> str:
 
 
 async def run_all(programs: Sequence[tuple[Task, str]], limits: Limits) -> list[JobResult]:
-    sandbox = ProcessSandbox(workers=2)
     results: dict[int, JobResult] = {}
 
     async def run(place: int, task: Task, code: str) -> None:
         results[place] = await sandbox.run(_job(task, code, limits))
 
     with trio.fail_after(_DEADLINE_S):
-        async with trio.open_nursery() as nursery:
+        async with ProcessSandbox(workers=2) as sandbox, trio.open_nursery() as nursery:
             for place, (task, code) in enumerate(programs):
                 nursery.start_soon(run, place, task, code)
     return [results[place] for place in range(len(programs))]
@@ -112,6 +111,12 @@ async def test_every_reference_of_mbpp_passes(name: str):
 def test_nearly_all_of_human_eval_becomes_calls():
     plans = {task.id: plan_of(_job(task, "", _REFERENCE_LIMITS)) for task, _ in human_eval()}
     assert {id for id, plan in plans.items() if any(test.runs_as_code for test in plan.tests)} == RUN_AS_CODE
+
+
+async def test_no_reference_of_human_eval_shares_its_process_with_its_tests():
+    results = await run_all([(task, task.reference or "") for task, _ in human_eval()], _REFERENCE_LIMITS)
+    weak = {task.id for (task, _), result in zip(human_eval(), results, strict=True) if result.evidence == "weak"}
+    assert weak == set()
 
 
 async def test_mutants_get_the_verdict_of_a_plain_run():

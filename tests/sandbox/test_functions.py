@@ -39,7 +39,7 @@ class TestWhatPasses:
         assert result.peak_bytes > 1 << 20
         assert result.tier == sandbox.tier
 
-    async def test_a_class_test_of_several_statements_runs_in_process(self, sandbox: ProcessSandbox):
+    async def test_a_test_of_a_class_needs_its_objects_and_runs_in_process(self, sandbox: ProcessSandbox):
         right = "s = Stack()\ns.push(1)\ns.push(2)\nassert s.pop() == 2"
         wrong = "s = Stack()\ns.push(1)\nassert s.pop() == 2"
         result = await sandbox.run(function_job(STACK, right, wrong, entry_point="Stack"))
@@ -52,16 +52,16 @@ class TestWhatPasses:
         assert (passed(right), right.evidence) == ((True,), "tests")
         assert (wrong.error_class, wrong.outcome) == ("wrong_answer", "wrong")
 
-    async def test_a_check_that_does_more_than_assert_runs_in_process(self, sandbox: ProcessSandbox):
+    async def test_a_check_that_does_more_than_assert_runs_apart_from_the_candidate(self, sandbox: ProcessSandbox):
         check = "def check(candidate):\n    for x in range(3):\n        assert candidate(x) == x + 1\n\ncheck(f)"
         right = await sandbox.run(function_job("def f(x):\n    return x + 1", check))
         wrong = await sandbox.run(function_job("def f(x):\n    return x", check))
-        assert (passed(right), right.evidence) == ((True,), "weak")
+        assert (passed(right), right.evidence) == ((True,), "tests")
         assert (wrong.error_class, wrong.outcome) == ("wrong_answer", "wrong")
 
     async def test_one_weak_test_makes_the_jobs_evidence_weak(self, sandbox: ProcessSandbox):
         result = await sandbox.run(
-            function_job("def f(x):\n    return x", "assert f(1) == 1", "y = f(1)\nassert y == 1")
+            function_job("def f(x):\n    return x", "assert f(1) == 1", "g = lambda y: y\nassert f(g)(1) == 1")
         )
         assert (passed(result), result.evidence) == ((True, True), "weak")
 
@@ -199,11 +199,11 @@ class TestTimeouts:
         assert (await outcome_of(sandbox, job)).error_class in ("timeout", "memory")
 
 
-async def test_the_limit_on_processes_can_be_raised(sandbox: ProcessSandbox):
+async def test_threads_are_limited(sandbox: ProcessSandbox):
     code = (
         "import threading\ndef f(x):\n    found = []\n    thread = threading.Thread(target=found.append, args=(x,))\n"
         "    thread.start()\n    thread.join()\n    return found"
     )
-    alone = await outcome_of(sandbox, function_job(code, "assert f(1) == [1]", limits=QUICK))
-    more = await outcome_of(sandbox, function_job(code, "assert f(1) == [1]", limits=Limits(processes=4)))
+    alone = await outcome_of(sandbox, function_job(code, "assert f(1) == [1]", limits=Limits(processes=1)))
+    more = await outcome_of(sandbox, function_job(code, "assert f(1) == [1]", limits=QUICK))
     assert (alone.passed, more.passed) == (False, True)

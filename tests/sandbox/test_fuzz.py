@@ -7,15 +7,16 @@ import json
 import os
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import TestsFileError
+from protocols.errors import SandboxError, TestsFileError
 from protocols.ports import Job, Limits
 from protocols.records import StdioTest
 from sandbox.http_program import HttpProgram, ServiceFailed
-from sandbox.plan import PlannedTest, Report, plan_of, read_report
+from sandbox.inside.frames import ANSWER, ENDS
+from sandbox.plan import PlannedTest, Report, plan_of
+from sandbox.slot import read_head
 from sandbox.tests_file import read_tests, value_source
 from tests.sandbox.making import function_job, program_job
 from tests.sandbox.test_tests_file import CHECK, UNITTEST
@@ -162,10 +163,14 @@ class TestAnyClaim:
         assert len(outcome.traceback) <= 2000
 
     @fuzzed
-    @given(st.binary(max_size=200) | st.dictionaries(st.text(), _small).map(lambda fields: json.dumps(fields).encode()))
-    def test_a_line_that_is_no_report_is_refused(self, line: bytes):
-        with pytest.raises((ValueError, TypeError)):
-            read_report(line)
+    @given(st.binary(min_size=ANSWER.size, max_size=ANSWER.size))
+    def test_a_slots_answer_is_bounded_or_refused(self, data: bytes):
+        try:
+            head = read_head(data, 1 << 20)
+        except SandboxError:
+            return
+        assert head.end in ENDS
+        assert max(head.lengths) <= 1 << 20
 
 
 _texts = st.text(max_size=50) | st.none() | st.integers()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from protocols.records import TestOutcome
 from sandbox.decoding import BadResult, Iterated, Opaque, decode
+from sandbox.inside.encoding import Encoder, ResultTooLarge
 from sandbox.judging import call_form, judge
-from sandbox.runner_encoding import Encoder, ResultTooLarge
 
 
 def encoded(value: Any) -> str:

@@ -46,14 +46,13 @@ def _job(task: Task, code: str, limits: Limits) -> Job:
 
 
 async def _run(jobs: Sequence[Job]) -> list[JobResult]:
-    sandbox = ProcessSandbox(workers=_WORKERS)
     results: dict[int, JobResult] = {}
 
     async def run_one(index: int, job: Job) -> None:
         results[index] = await sandbox.run(job)
 
     with trio.fail_after(_DEADLINE_S):
-        async with trio.open_nursery() as nursery:
+        async with ProcessSandbox(workers=_WORKERS) as sandbox, trio.open_nursery() as nursery:
             for index, job in enumerate(jobs):
                 nursery.start_soon(run_one, index, job)
     return [results[index] for index in range(len(jobs))]

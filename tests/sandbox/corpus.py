@@ -49,7 +49,7 @@ def _program(name: str, code: str, wanted: Classes | ErrorClass | None, **more: 
 
 def _libc(name: str, call: str) -> Attack:
     body = f"import ctypes\n---\nctypes.CDLL(None).{call}\nreturn 2"
-    return _function(name, body, "forbidden", message="forbidden system call")
+    return _function(name, body, "forbidden", message="system call that is not allowed")
 
 
 PASSING = [
@@ -123,10 +123,11 @@ FORGERIES = [
         "while frame:\n    seen += repr(frame.f_locals) + repr(frame.f_code.co_consts)\n    frame = frame.f_back\n"
         "return [n for n in map(int, re.findall('[0-9]+', seen)) if n % 1000003 == 77]", "wrong_answer",
         test=AssertTest(code=f"y = f(1)\nassert {1000003 * 54321 + 77} in y")),
-    _function("a scan of all objects for the test", "import gc\n---\nreturn 2 if any('y == ' in repr(o) for o in "
-        "gc.get_objects() if type(o) in (str, dict, tuple)) else 0", "wrong_answer", test=APART),
+    _function("a scan of all objects for the test", "import gc\n---\nsought = ''.join(['y', ' == 2'])\n"
+        "return 2 if any(sought in repr(o) for o in gc.get_objects() if type(o) in (dict, tuple, list)) else 0",
+        "wrong_answer", test=APART),
     _function("a scan of the heap for the test", "import ctypes\n---\nstart = id(object()) & ~0xfffff\n"
-        "found = ctypes.string_at(start, 1 << 19).find(b'assert y' + b' == 2')\nreturn 2 if found >= 0 else 0",
+        "found = ctypes.string_at(start, 1 << 19).find(bytes([97, 115, 115, 101, 114, 116, 32, 121, 32, 61]))\nreturn 2 if found >= 0 else 0",
         ("wrong_answer", "crash"), test=APART),
     _function("a forged claim on every descriptor", "import os\n---\nfor n in range(64):\n"
         "    try: os.write(n, b'{\"results\":[],\"token\":\"x\"}\\n')\n    except OSError: pass\nos._exit(0)",
@@ -246,7 +247,7 @@ EXHAUSTION = [
     _function("very many pipes", "import os\n---\nwhile True: os.pipe()", "other"),
     _function("recursion", "---\nreturn f(x)", "recursion"),
     _function("recursion with a raised limit", "import sys\nsys.setrecursionlimit(10**9)\n---\nreturn f(x) + 1",
-        ("crash", "memory")),
+        ("crash", "memory", "timeout", "recursion")),
     _function("a NULL pointer", "import ctypes\n---\nctypes.string_at(0)", "crash", message="SIGSEGV"),
     _function("an abort", "import os\n---\nos.abort()", "crash", message="SIGABRT"),
     _function("a bad instruction", "import os, signal\n---\nos.kill(os.getpid(), signal.SIGILL)", "crash", message="SIGILL"),

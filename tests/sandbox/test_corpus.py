@@ -38,7 +38,7 @@ def marker(worker_id: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def sentinel(marker: str) -> Iterator[Path]:
     """A file that everybody may write; nobody did."""
-    descriptor, name = tempfile.mkstemp(prefix="sentinel-")
+    descriptor, name = tempfile.mkstemp(prefix="sentinel-", dir="/var/tmp")  # not where scratch folders are
     os.write(descriptor, b"as it was")
     os.close(descriptor)
     os.chmod(name, 0o666)

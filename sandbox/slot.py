@@ -135,7 +135,7 @@ def read_head(data: bytes, most: int) -> Head:
     Raises:
         SandboxError: it is none, or announces a text of more than `most` bytes.
     """
-    kind, end, status, cpu_s, wall_s, peak_bytes, *lengths = cast(tuple[Any, ...], ANSWER.unpack(data))
+    kind, end, status, cpu_s, wall_s, peak_bytes, *lengths = ANSWER.unpack(data)
     if kind not in (TEST_DONE, RUN_OVER, RUN_FAILED) or end >= len(ENDS) or max(lengths) > most:
         raise SandboxError("the sandbox's slot answered something unreadable")
     return Head(kind, ENDS[end], status, cpu_s, wall_s, peak_bytes, (lengths[0], lengths[1], lengths[2]))

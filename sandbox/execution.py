@@ -7,23 +7,28 @@ hangs, crashes or floods costs only itself: those after it get a fresh process. 
 as timed out without being run. A job that is given up half-way keeps what it has finished.
 """
 
+import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import trio
+
+from protocols.errors import SandboxError
 from protocols.ports import Job
 from sandbox.conversation import converse
 from sandbox.inside.frames import FRESH
 from sandbox.plan import Plan, PlannedTest, Report
-from sandbox.slot import Answer, RunAnswer, RunRequest, Slot, SlotDied
+from sandbox.slot import Answer, RunAnswer, RunRequest, SetUpFailed, Slot, SlotDied
 
 MAX_TIMEOUTS = 2
 MAX_JOB_BYTES = 16 << 20
 _MIN_RESULT_BYTES = 1 << 20
 _SPARE_S = 2.0
+_STOP_AGAIN_S = 0.05
 
 
 class OutOfTurn(Exception):
@@ -42,7 +47,7 @@ class Progress:
         self._job = job
         self._plan = plan
         self._timeouts = 0
-        self._wall_s = 0.0
+        self._stopped = False
         self._token = ""
         self._in_process: set[int] = set()
         """Tests whose candidate cannot be reached by plain data alone."""
@@ -53,36 +58,56 @@ class Progress:
         return self._timeouts > 0
 
     async def advance(
-        self, slot: Slot, lend: Callable[[], AbstractAsyncContextManager[Slot]], turn_s: float | None
+        self, slot: Slot, lend: Callable[[], AbstractAsyncContextManager[Slot]], end: Callable[[], Awaitable[None]]
     ) -> None:
-        """Run the tests that are left, on `slot`, in at most `turn_s` (None: in as long as their limits allow).
+        """Run the tests that are left.
 
         Args:
             slot: for the candidate.
             lend: gives a slot for tests, one that never runs candidates; used when a test's own code has to run.
-            turn_s: seconds.
+            end: returns when the turn is over.
 
         Raises:
-            OutOfTurn: `turn_s` is over; call again to go on.
+            OutOfTurn: the turn is over; call again to go on.
             SlotDied: while a test ran, which counts as crashed; call again, with another slot, to go on.
             SetUpFailed, SandboxError: as `Slot.run`.
         """
+        failure: Exception | None = None
+        self._stopped = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_at, end, slot)
+            try:
+                await self._run_all(slot, lend)
+            except (OutOfTurn, SlotDied, SetUpFailed, SandboxError) as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _stop_at(self, end: Callable[[], Awaitable[None]], slot: Slot) -> None:
+        await end()
+        self._stopped = True
+        with contextlib.suppress(SlotDied):
+            while True:  # what comes between two runs is lost
+                await slot.stop()
+                await trio.sleep(_STOP_AGAIN_S)
+
+    async def _run_all(self, slot: Slot, lend: Callable[[], AbstractAsyncContextManager[Slot]]) -> None:
         while tests := self._next_tests():
             if self._timeouts >= MAX_TIMEOUTS:
                 self.reports += [_NOT_RUN] * (len(self._plan.tests) - len(self.reports))
                 return
-            before = self._wall_s
+            if self._stopped:
+                raise OutOfTurn
             try:
                 if tests[0].runs_as_code and len(self.reports) not in self._in_process:
                     async with lend() as tests_slot:
-                        await self._run_apart(tests[0], slot, tests_slot, turn_s)
+                        await self._run_apart(tests[0], slot, tests_slot)
                 else:
-                    await self._run_together(tests, slot, turn_s)
+                    await self._run_together(tests, slot)
             except SlotDied:
                 self._add(_LOST)
                 raise
-            if turn_s is not None:
-                turn_s = max(0.001, turn_s - (self._wall_s - before))
 
     def _next_tests(self) -> Sequence[PlannedTest]:
         left = self._plan.tests[len(self.reports) :]
@@ -91,15 +116,15 @@ class Progress:
                 return left[: max(1, number)]
         return left
 
-    async def _run_together(self, tests: Sequence[PlannedTest], slot: Slot, turn_s: float | None) -> None:
-        answer = await slot.run(self._request(tests, [test.request() for test in tests], turn_s))
+    async def _run_together(self, tests: Sequence[PlannedTest], slot: Slot) -> None:
+        answer = await slot.run(self._request(tests, [test.request() for test in tests]))
         self._take(answer, tests)
         if answer.over.end == "turn":
             raise OutOfTurn
 
-    async def _run_apart(self, test: PlannedTest, slot: Slot, tests_slot: Slot, turn_s: float | None) -> None:
-        serving = self._request([test], [{"kind": "serve"}], turn_s, talking=True)
-        testing = self._request([test], [{**test.request(), "kind": "remote"}], turn_s, talking=True)
+    async def _run_apart(self, test: PlannedTest, slot: Slot, tests_slot: Slot) -> None:
+        serving = self._request([test], [{"kind": "serve"}], talking=True)
+        testing = self._request([test], [{**test.request(), "kind": "remote"}], talking=True)
         result = await converse(slot, serving, tests_slot, testing)
         self._account(result.candidate)
         self._account(result.tests)
@@ -120,7 +145,7 @@ class Progress:
             self._add(report)
 
     def _request(
-        self, tests: Sequence[PlannedTest], requests: list[dict[str, Any]], turn_s: float | None, talking: bool = False
+        self, tests: Sequence[PlannedTest], requests: list[dict[str, Any]], talking: bool = False
     ) -> RunRequest:
         job, limits = self._job, self._job.limits
         self._token = os.urandom(16).hex()
@@ -135,7 +160,7 @@ class Progress:
             },
             wall_s=limits.wall_s,
             cpu_s=limits.cpu_s,
-            turn_s=turn_s if turn_s is not None else len(tests) * limits.wall_s + _SPARE_S,
+            turn_s=len(tests) * limits.wall_s + _SPARE_S,
             memory_bytes=limits.memory_bytes,
             output_bytes=limits.output_bytes,
             result_bytes=max(_MIN_RESULT_BYTES, limits.output_bytes),
@@ -156,9 +181,7 @@ class Progress:
             self._add(self._report(over, over))
 
     def _account(self, answer: RunAnswer) -> None:
-        parts = (*answer.tests, answer.over)
-        self.cpu_s += sum(part.cpu_s for part in parts)
-        self._wall_s += sum(part.wall_s for part in parts)
+        self.cpu_s += sum(part.cpu_s for part in (*answer.tests, answer.over))
 
     def _report(self, answer: Answer, over: Answer, *, apart: bool = False, cpu_s: float | None = None) -> Report:
         claim = answer.claim.decode("utf-8", "surrogateescape")

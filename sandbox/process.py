@@ -30,7 +30,7 @@ from sandbox.groups import find_roots
 from sandbox.packages import Packages, find_packages
 from sandbox.plan import plan_of
 from sandbox.slot import SetUpFailed, Slot, SlotDied, SlotSettings
-from sandbox.turns import QUICK_S, Turns
+from sandbox.turns import Turns
 
 RUNS_PER_SLOT = 5_000
 _FIRST_USER_ID = 60_800
@@ -147,7 +147,7 @@ class ProcessSandbox:
             self._settings = self._settings_of(tier, bundle, packages)
             try:
                 self._tier = await probe(self._run_unchecked, tell)
-            except SandboxUnavailable as error:
+            except SandboxError as error:
                 refusals.append(str(error))
                 await self.aclose()
             else:
@@ -184,11 +184,11 @@ class ProcessSandbox:
         kind = self._turns.first(job.code)
         failures = 0
         while True:
-            async with self._turns.turn(kind):
+            async with self._turns.turn(kind) as turn:
                 try:
                     async with self._slot("candidate") as slot:
-                        turn_s = QUICK_S if kind == "quick" else None
-                        await progress.advance(slot, partial(self._slot, "tests"), turn_s)
+                        end = partial(self._turns.end_of, turn)
+                        await progress.advance(slot, partial(self._slot, "tests"), end)
                         if progress.violated:
                             slot.spent = True
                         if progress.timed_out:

@@ -116,7 +116,8 @@ def run(
     try:
         status = _Run(payload, limits.result_bytes, jail.scratch).run()
     except MemoryError:
-        os.write(RESULT_DESCRIPTOR, _OUT_OF_MEMORY)
+        # The tests that are left need a process with memory to spare.
+        os.write(RESULT_DESCRIPTOR, _OUT_OF_MEMORY if limits.is_program else _OUT_OF_MEMORY + FRESH)
     finally:
         os._exit(status)
 

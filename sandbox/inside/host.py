@@ -10,6 +10,7 @@ one), and watches: it ends everything when the orchestrator goes away.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import select
@@ -19,6 +20,7 @@ from sandbox.inside.children import end_children
 from sandbox.inside.frames import Gone, read_exactly
 from sandbox.inside.groups import Groups
 from sandbox.inside.jail import Jail, Refused
+from sandbox.inside.scratch import empty
 from sandbox.inside.zygote import Zygote
 
 TYPE_CHECKING = False  # importing `typing` is left to the preloaded modules
@@ -55,7 +57,7 @@ def main() -> NoReturn:
     os.close(gate)
     for descriptor in (report, *config["conversation"]):
         os.close(descriptor)
-    _watch(zygote, control, groups)
+    _watch(zygote, control, groups, "" if jail.own_processes else jail.scratch)
 
 
 def _lowered(descriptor: int) -> int:
@@ -84,7 +86,7 @@ def _entered(config: dict[str, Any], groups: Groups) -> Jail:
     return jail
 
 
-def _watch(zygote: int, control: int, groups: Groups) -> NoReturn:
+def _watch(zygote: int, control: int, groups: Groups, scratch: str) -> NoReturn:
     """Wait until the zygote has ended, or until nobody holds the other end of the control pipe any more."""
     ended = os.pidfd_open(zygote)
     poll = select.poll()
@@ -95,7 +97,16 @@ def _watch(zygote: int, control: int, groups: Groups) -> NoReturn:
     _, status = os.waitpid(zygote, 0)
     end_children(kill=True)
     groups.remove()
+    _remove(scratch)
     os._exit(0 if status == 0 else 1)
+
+
+def _remove(scratch: str) -> None:
+    """Remove the slot's folder, if it is one of the machine's: an orchestrator that was killed cannot."""
+    if scratch:
+        with contextlib.suppress(OSError):
+            empty(scratch)
+            os.rmdir(scratch)
 
 
 if __name__ == "__main__":

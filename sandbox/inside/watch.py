@@ -197,9 +197,9 @@ class ScratchFull:
         self._most = most_bytes, most_files
         self._next = time.monotonic() + _LOOK_S
 
-    def __call__(self, final: bool = False) -> bool:
-        """Look, at most every 50 ms unless it is the `final` time."""
-        if time.monotonic() < self._next and not final:
+    def __call__(self) -> bool:
+        """Look, at most every 50 ms."""
+        if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + _LOOK_S
         size, count = measure(self._folder, self._most[1])

@@ -164,6 +164,12 @@ async def test_a_test_that_crashes_costs_only_itself(sandbox: ProcessSandbox):
     assert result.error_class == "crash"
 
 
+async def test_a_test_that_runs_out_of_memory_costs_only_itself(sandbox: ProcessSandbox):
+    code = "held = []\ndef f(x):\n    while x == 2:\n        held.append('x' * 1000000)\n    return x"
+    result = await sandbox.run(function_job(code, *(f"assert f({x}) == {x}" for x in (1, 2, 2, 3))))
+    assert [outcome.error_class for outcome in result.outcomes] == [None, "memory", "memory", None]
+
+
 async def test_a_long_message_is_clipped(sandbox: ProcessSandbox):
     outcome = await outcome_of(sandbox, function_job("def f(x):\n    raise ValueError('y' * 5000)", "assert f(1) == 2"))
     assert outcome.error_class == "value"

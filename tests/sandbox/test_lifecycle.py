@@ -17,6 +17,7 @@ from sandbox import bundle
 from sandbox.canaries import CANARIES, probe
 from sandbox.fake import FakeSandbox
 from sandbox.process import ProcessSandbox
+from tests.sandbox.environments import SYSTEM_PYTHON
 from tests.sandbox.making import function_job, passed, processes_with
 
 ROOT = Path(__file__).parents[2]
@@ -68,12 +69,15 @@ class TestNothingIsLeft:
         assert processes_with(marker) == []
         assert os.listdir(tmp_path) == []
 
-    async def test_after_the_orchestrator_was_killed(self, marker: str, tmp_path: Path):
+    @pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+    async def test_after_the_orchestrator_was_killed(self, marker: str, tmp_path: Path, tier: str):
+        for folder in (tmp_path, *tmp_path.parents[:2]):
+            os.chmod(folder, 0o755)  # the candidates' user has to get there
         program = (
             "import trio, os, signal\nfrom pathlib import Path\nfrom sandbox import bundle\n"
             "from sandbox.process import ProcessSandbox\nfrom tests.sandbox.test_lifecycle import HARMLESS\n"
             "bundle.ENVIRONMENT['TZ'] = 'MARK7241'\n"
-            f"sandbox = ProcessSandbox(workers=1, scratch_folder=Path({str(tmp_path)!r}))\n"
+            f"sandbox = ProcessSandbox(1, {SYSTEM_PYTHON!r}, Path({str(tmp_path)!r}), tier={tier!r})\n"
             "trio.run(sandbox.run, HARMLESS)\nos.kill(os.getpid(), signal.SIGKILL)\n"
         )
         process = await trio.run_process([sys.executable, "-c", program], check=False, cwd=ROOT)

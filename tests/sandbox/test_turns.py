@@ -2,11 +2,12 @@
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from protocols.ports import Job, JobResult, Limits
 from sandbox.process import ProcessSandbox
-from sandbox.turns import Kind, Turns
+from sandbox.turns import Kind, Turn, Turns
 from tests.sandbox.making import function_job, passed
 
 
@@ -89,6 +90,46 @@ async def test_whoever_gives_up_waiting_holds_up_nobody(nursery: trio.Nursery):
     await room.leave("b")
     await room.leave("a")
     assert room.inside == ["c"]
+
+
+class TestTheEndOfATurn:
+    """With a clock that jumps to whatever is waited for next."""
+
+    async def _ends(self, turns: Turns, turn: Turn) -> bool:
+        with trio.move_on_after(1000):
+            await turns.end_of(turn)
+            return True
+        return False
+
+    async def test_a_job_that_takes_long_becomes_a_long_one_where_it_is(self, autojump_clock: trio.testing.MockClock):
+        turns = Turns(1)
+        async with turns.turn("quick") as turn:
+            assert not await self._ends(turns, turn)
+            assert turn.kind == "long"
+            async with turns.turn("quick"):  # its place is free
+                pass
+
+    async def test_where_as_many_are_as_there_may_be_it_goes_on_while_nobody_waits(
+        self, autojump_clock: trio.testing.MockClock
+    ):
+        turns = Turns(1)
+        async with turns.turn("long"), turns.turn("quick") as turn:
+            assert not await self._ends(turns, turn)
+            assert turn.kind == "quick"
+
+    async def test_it_ends_when_somebody_waits(self, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery):
+        room = Room(1, nursery)
+        await room.enter("long", "a")
+        async with room.turns.turn("quick") as turn:
+            await room.enter("quick", "b")
+            assert await self._ends(room.turns, turn)
+
+    async def test_a_long_one_does_not_end(self, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery):
+        room = Room(1, nursery)
+        async with room.turns.turn("long") as turn:
+            await room.enter("quick", "a")
+            await room.enter("quick", "b")
+            assert not await self._ends(room.turns, turn)
 
 
 def test_code_that_used_up_its_time_goes_to_the_long_queue():

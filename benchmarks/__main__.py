@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-_HELPERS = {"__init__", "__main__", "report", "changed_weights"}
+_HELPERS = {"__init__", "__main__", "report", "changed_weights", "sandbox_peers"}
 
 
 def main(arguments: list[str]) -> int:

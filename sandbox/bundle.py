@@ -14,8 +14,8 @@ from protocols.errors import SandboxUnavailable
 
 _FOLDER = Path(__file__).parent / "inside"
 _MODULES = (
-    "system", "frames", "encoding", "decoding", "proxy", "children", "groups", "scratch", "syscalls", "seccomp",
-    "landlock", "jail", "watch", "child", "zygote", "host",
+    "system", "frames", "buffer", "encoding", "decoding", "proxy", "children", "groups", "scratch", "syscalls",
+    "seccomp", "landlock", "jail", "watch", "child", "zygote", "host",
 )  # fmt: skip
 """In order of dependency; the last one is the program."""
 _DEADLINE_S = 60.0

@@ -55,7 +55,7 @@ def read_exactly(descriptor: int, length: int) -> bytes:
     return data
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write `data`, however many calls it takes."""
     view = memoryview(data)
     while view:

@@ -11,10 +11,12 @@ import os
 import select
 import time
 
+from sandbox.inside.buffer import Buffer, Outbox
 from sandbox.inside.frames import ANSWER, EXIT, OUTPUT_LIMIT, READY, TEST_DONE, TIMEOUT, TURN, read_exactly
-from sandbox.inside.scratch import measure
+from sandbox.inside.scratch import Scratch
 
-_CHUNK = 1 << 16
+ERROR_TAIL = 2000
+"""Bytes of standard error that are told, the last ones."""
 _SET_UP_S = 10.0
 """How long a run's process may take to set itself up: trusted code, on a machine that may be busy."""
 _LOOK_S = 0.05
@@ -22,38 +24,37 @@ _LOOK_S = 0.05
 
 
 class Capture:
-    """What a run writes to one pipe, up to a limit for each test."""
+    """What a run writes to one pipe, up to a limit for each test.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        buffer: what holds it; empty, with room for `limit` bytes and one chunk.
+        limit: bytes.
+    """
+
+    def __init__(self, buffer: Buffer, limit: int) -> None:
         self.reader, self.writer = os.pipe()
-        self.data = bytearray()
+        self.data = buffer
         self._limit = limit
         os.set_blocking(self.reader, False)
 
     def read(self) -> bool:
         """Take what is there; return whether more may come."""
+        if self.full:
+            return False
         try:
-            chunk = os.read(self.reader, _CHUNK)
+            return self.data.read(self.reader) > 0
         except BlockingIOError:
             return False
-        self.data += chunk
-        return bool(chunk) and not self.full
 
     def drain(self) -> None:
         """Take all that is there."""
         while self.read():
             pass
 
-    def take(self) -> bytes:
-        """Return what came since the last time."""
-        data = bytes(self.data)
-        self.data.clear()
-        return data
-
     @property
     def full(self) -> bool:
         """Whether the limit was passed."""
-        return len(self.data) > self._limit
+        return self.data.used > self._limit
 
     def close(self) -> None:
         """Close the reading end."""
@@ -70,12 +71,13 @@ class Watch:
         pid: the run's process.
         control: where a stop may come from, once the process is set up.
         captures: standard output, standard error, results.
+        outbox: takes the answer on each test.
         wall_s: per test.
         cpu_s: per test.
         turn_s: for the whole run.
         tests: lines that end the run; 0 for a program, whose end is its own.
         parallel: processors that it may keep busy at once.
-        full: tells whether the scratch folder holds too much; None where its own quota sees to that.
+        scratch: the folder to measure now and then; None where a quota sees to it.
     """
 
     def __init__(
@@ -83,24 +85,26 @@ class Watch:
         pid: int,
         control: int,
         captures: tuple[Capture, Capture, Capture],
+        outbox: Outbox,
         wall_s: float,
         cpu_s: float,
         turn_s: float,
         tests: int,
         parallel: int,
-        full: ScratchFull | None,
+        scratch: Scratch | None,
     ) -> None:
         self.ready = False
-        self.frames: list[bytes] = []
         self.cpu_s = self.wall_s = 0.0
         """Of the test at which the run ended."""
         self._out, self._err, self._result = captures
         self._captures = captures
+        self._outbox = outbox
         self._clock = (~pid << 3) | 2
         self._limits = (wall_s, cpu_s)
-        self._left = tests
+        self._wanted = self._left = tests
         self._parallel = parallel
-        self._full = full
+        self._scratch = scratch
+        self._look_at = 0.0
         self._begun = time.monotonic()
         self._turn_s = turn_s
         self._deadline = self._begun + _SET_UP_S
@@ -133,7 +137,7 @@ class Watch:
                 for capture in self._captures:
                     capture.drain()
             self._cut_tests(poll)
-            if any(capture.full for capture in self._captures) or (self._full is not None and self._full()):
+            if any(capture.full for capture in self._captures) or self._is_scratch_full():
                 return OUTPUT_LIMIT
             if ended in ready or self._is_done():
                 return EXIT
@@ -152,55 +156,47 @@ class Watch:
         cpu_left = cpu_s - self.cpu_s
         if cpu_left <= 0 or left <= 0:
             return 0.0
-        return min(left, max(cpu_left / self._parallel, 0.002), _LOOK_S if self._full is not None else left)
+        return min(left, max(cpu_left / self._parallel, 0.002), _LOOK_S if self._scratch is not None else left)
 
     def _measure(self) -> None:
         self.wall_s = time.monotonic() - self._begun
         self.cpu_s = time.clock_gettime(self._clock) - self._cpu_begun
 
     def _is_done(self) -> bool:
-        return self.ready and self._left == 0 and len(self.frames) > 0
+        return self._left == 0 < self._wanted
+
+    def _is_scratch_full(self) -> bool:
+        now = time.monotonic()
+        if self._scratch is None or now < self._look_at:
+            return False
+        first, self._look_at = self._look_at == 0.0, now + _LOOK_S
+        return not first and self._scratch.is_full()
 
     def _cut_tests(self, poll: select.poll) -> None:
         result = self._result.data
-        if not self.ready and result.startswith(READY):
+        if not self.ready and result.used and result.view(0, 1) == READY:
             self._start_clocks()
             poll.register(self._control, select.POLLIN)
-            del result[:1]
+            result.drop(1)
         while self._left and self.ready and (length := result.find(b"\n") + 1):
-            self._end_test(bytes(result[: length - 1]))
-            del result[:length]
+            self._end_test(result.view(0, length - 1))
+            result.drop(length)
 
     def _start_clocks(self) -> None:
         self.ready = True
         self._begun = time.monotonic()
         self._deadline = self._begun + self._turn_s
 
-    def _end_test(self, claim: bytes) -> None:
+    def _end_test(self, claim: memoryview) -> None:
         self._out.drain()
         self._err.drain()
         self._measure()
-        out, err = self._out.take(), self._err.take()[-2000:]
-        sizes = len(out), len(err), len(claim)
-        self.frames += (ANSWER.pack(TEST_DONE, EXIT, 0, self.cpu_s, self.wall_s, 0, *sizes), out, err, claim)
+        out, err = self._out.data, self._err.data
+        tail = err.view(err.used - ERROR_TAIL)
+        sizes = out.used, len(tail), len(claim)
+        self._outbox.add(ANSWER.pack(TEST_DONE, EXIT, 0, self.cpu_s, self.wall_s, 0, *sizes), out.view(), tail, claim)
+        out.used = err.used = 0
         self._begun += self.wall_s
         self._cpu_begun += self.cpu_s
         self.cpu_s = self.wall_s = 0.0
         self._left -= 1
-
-
-class ScratchFull:
-    """Tells whether a scratch folder without a quota holds too much."""
-
-    def __init__(self, folder: str, most_bytes: int, most_files: int) -> None:
-        self._folder = folder
-        self._most = most_bytes, most_files
-        self._next = time.monotonic() + _LOOK_S
-
-    def __call__(self) -> bool:
-        """Look, at most every 50 ms."""
-        if time.monotonic() < self._next:
-            return False
-        self._next = time.monotonic() + _LOOK_S
-        size, count = measure(self._folder, self._most[1])
-        return size > self._most[0] or count > self._most[1]

@@ -14,7 +14,8 @@ import sys
 from _signal import SIG_DFL, SIG_IGN, SIGINT, SIGXCPU, SIGXFSZ, signal  # pyright: ignore
 from contextlib import suppress
 
-from sandbox.inside import child, scratch
+from sandbox.inside import child
+from sandbox.inside.buffer import CHUNK, Buffer, Outbox
 from sandbox.inside.children import end_children
 from sandbox.inside.frames import (
     ANSWER,
@@ -30,7 +31,8 @@ from sandbox.inside.frames import (
     write_all,
 )
 from sandbox.inside.jail import Refused
-from sandbox.inside.watch import Capture, ScratchFull, Watch
+from sandbox.inside.scratch import Scratch
+from sandbox.inside.watch import ERROR_TAIL, Capture, Watch
 
 TYPE_CHECKING = False  # importing `typing` is left to the preloaded modules
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ _PRELOADED = (
 )  # fmt: skip
 _COLLECT_EVERY = 20_000
 """New objects between two collections of a run: a small one ends before the first, which would touch many pages."""
+_SPARE_BYTES = 4096
+_OUTPUT_BYTES, _RESULT_BYTES = 4 * CHUNK, 20 * CHUNK
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _SAMPLE = """
 import math
@@ -80,6 +84,9 @@ class Zygote:
         self._report = report
         self._tier = "+".join([jail.tier, *parts])
         self._parallel = os.cpu_count() or 1
+        self._buffers = [Buffer(_OUTPUT_BYTES), Buffer(_OUTPUT_BYTES), Buffer(_RESULT_BYTES)]
+        self._outbox = Outbox(report)
+        self._scratch = Scratch(jail.scratch, config["scratch_bytes"], config["scratch_files"])
 
     def serve(self) -> NoReturn:
         """Get ready, say so, and run what comes; never returns."""
@@ -115,15 +122,15 @@ class Zygote:
 
     def _run_one(self, request: tuple[Any, ...]) -> None:
         limits = child.Limits(*request)
-        captures = (
-            Capture(limits.output_bytes),
-            Capture(limits.output_bytes),
-            Capture(limits.result_bytes + 4096),
-        )
+        most = limits.output_bytes, limits.output_bytes, limits.result_bytes + _SPARE_BYTES
+        self._make_room(most)
+        first, second, third = (Capture(buffer, limit) for buffer, limit in zip(self._buffers, most, strict=True))
+        captures = (first, second, third)
         talk = None
         if limits.is_talking:
             talk = self._config["conversation"]
             _drain(talk[0])
+        self._scratch.begin()
         pid = os.fork()
         if pid == 0:
             child.run(limits, self._jail, self._control, captures, talk)
@@ -134,16 +141,20 @@ class Zygote:
         status, usage = self._end(pid)
         for capture in captures:
             capture.close()
-        self._answer(watch, captures, *self._told(end, status, watch, limits), usage)
+        self._answer(watch, *self._told(end, status, watch, limits), usage)
         self._clear()
+
+    def _make_room(self, most: tuple[int, int, int]) -> None:
+        for place, size in enumerate(most):
+            if self._buffers[place].size <= size + CHUNK:
+                self._buffers[place] = Buffer(size + 2 * CHUNK)
 
     def _watch(self, pid: int, limits: child.Limits, captures: tuple[Capture, Capture, Capture]) -> Watch:
         parallel = max(1, min(self._parallel, limits.threads))
-        full = None
-        if not self._jail.own_processes:
-            full = ScratchFull(self._jail.scratch, self._config["scratch_bytes"], self._config["scratch_files"])
+        measured = None if self._jail.own_processes else self._scratch
         tests = 0 if limits.is_program else limits.tests
-        return Watch(pid, self._control, captures, limits.wall_s, limits.cpu_s, limits.turn_s, tests, parallel, full)
+        clocks = limits.wall_s, limits.cpu_s, limits.turn_s
+        return Watch(pid, self._control, captures, self._outbox, *clocks, tests, parallel, measured)
 
     def _end(self, pid: int) -> tuple[int, struct_rusage]:
         """Kill the run's process and all that it started; it is not reaped yet, so its number is still its own."""
@@ -166,20 +177,25 @@ class Zygote:
         spent = -status == _SIGXCPU or (-status == _SIGKILL and watch.cpu_s >= 0.8 * limits.cpu_s)
         return (TIMEOUT if spent else SIGNAL), -status
 
-    def _answer(self, watch: Watch, captures: tuple[Capture, ...], end: int, status: int, usage: struct_rusage) -> None:
-        out, err, claim = (capture.take() for capture in captures)
+    def _answer(self, watch: Watch, end: int, status: int, usage: struct_rusage) -> None:
+        out, err, claim = self._buffers
         if not watch.ready:
-            text = claim[:2000] or f"it took too long, or was killed (end {end}, status {status})".encode()
+            text = (
+                bytes(claim.view(0, 2000)) or f"it took too long, or was killed (end {end}, status {status})".encode()
+            )
             write_all(self._report, ANSWER.pack(RUN_FAILED, end, status, 0.0, 0.0, 0, 0, len(text), 0) + text)
             raise Gone
-        err = err[-2000:]
+        tail = err.view(err.used - ERROR_TAIL)
         used = watch.cpu_s, watch.wall_s, usage.ru_maxrss * 1024
-        last = ANSWER.pack(RUN_OVER, end, status, *used, len(out), len(err), len(claim))
-        write_all(self._report, b"".join((*watch.frames, last, out, err, claim)))
+        last = ANSWER.pack(RUN_OVER, end, status, *used, out.used, len(tail), claim.used)
+        self._outbox.add(last, out.view(), tail, claim.view())
+        self._outbox.flush()
 
     def _clear(self) -> None:
-        if not scratch.is_empty(self._jail.scratch):
-            scratch.empty(self._jail.scratch)
+        """Leave nothing of a run: not in memory that the next one inherits, not in the scratch folder."""
+        for buffer in (*self._buffers, self._outbox):
+            buffer.wipe()
+        self._scratch.clear()
 
 
 def _preload(names: tuple[str, ...]) -> None:
@@ -203,6 +219,6 @@ def _preload(names: tuple[str, ...]) -> None:
 
 def _drain(descriptor: int) -> None:
     """Throw away what a run before did not read."""
-    while select.select([descriptor], [], [], 0)[0]:
-        if not os.read(descriptor, 1 << 16):
-            return
+    unread = bytearray(CHUNK)
+    while select.select([descriptor], [], [], 0)[0] and os.readv(descriptor, [unread]):
+        unread[:] = bytes(CHUNK)

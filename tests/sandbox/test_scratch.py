@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sandbox.inside.scratch import empty, is_empty, measure
+from sandbox.inside.scratch import Scratch, empty, measure
 
 
 def test_files_folders_and_links_go(tmp_path: Path):
@@ -62,7 +62,6 @@ def test_what_is_in_it_is_counted(tmp_path: Path):
     size, count = measure(str(tmp_path), 100)
     assert count == 2
     assert size >= 10_000
-    assert not is_empty(str(tmp_path))
 
 
 def test_counting_stops_beyond_the_limit(tmp_path: Path):
@@ -71,3 +70,33 @@ def test_counting_stops_beyond_the_limit(tmp_path: Path):
         for number in range(5):
             (tmp_path / name / str(number)).touch()
     assert 4 < measure(str(tmp_path), 4)[1] < 18
+
+
+def test_a_folder_is_cleared_after_each_run_that_touched_it(tmp_path: Path):
+    scratch = Scratch(str(tmp_path), 1 << 20, 100)
+    for _ in range(5):
+        scratch.begin()
+        (tmp_path / "file").touch()
+        scratch.clear()
+        assert os.listdir(tmp_path) == []
+
+
+def test_a_change_is_seen_whatever_times_are_set(tmp_path: Path):
+    scratch = Scratch(str(tmp_path), 1 << 20, 100)
+    scratch.begin()
+    (tmp_path / "file").touch()
+    os.utime(tmp_path, ns=(0, 0))
+    scratch.clear()
+    assert os.listdir(tmp_path) == []
+
+
+def test_it_is_full_with_too_many_bytes_or_too_many_files(tmp_path: Path):
+    scratch = Scratch(str(tmp_path), 100_000, 3)
+    scratch.begin()
+    assert not scratch.is_full()
+    (tmp_path / "large").write_bytes(bytes(200_000))
+    assert scratch.is_full()
+    (tmp_path / "large").unlink()
+    for name in "abcd":
+        (tmp_path / name).touch()
+    assert scratch.is_full()

@@ -23,15 +23,14 @@ class Groups:
     def __init__(self, folders: list[tuple[str, dict[str, str]]]) -> None:
         self._parents: list[tuple[int, str]] = []
         self._members: list[int] = []
-        self.complete = False
-        """Whether there are groups, and all of them could be made."""
+        self._complete = False
         try:
             for folder, limits in folders:
                 self._make(folder, limits)
         except OSError:
             self.remove()
         else:
-            self.complete = bool(folders)
+            self._complete = bool(folders)
 
     def _make(self, folder: str, limits: dict[str, str]) -> None:
         # Held by descriptors, because the host will not see these folders any more when it needs them.
@@ -44,16 +43,14 @@ class Groups:
                 limit.write(text)
         self._members.append(os.open(f"{folder}/cgroup.procs", os.O_WRONLY))
 
-    def add(self, pid: int) -> None:
-        """Put a process into the groups, and so all that it will fork.
-
-        Raises:
-            OSError: the kernel refused.
-        """
-        for members in self._members:
-            os.write(members, str(pid).encode())
-            os.close(members)
-        self._members.clear()
+    def add(self, pid: int) -> bool:
+        """Put a process into the groups, and so all that it will fork; return whether it is in all of them."""
+        try:
+            for members in self._members:
+                os.write(members, str(pid).encode())
+        except OSError:
+            return False
+        return self._complete
 
     def remove(self) -> None:
         """Remove the groups; their processes must have ended, or be about to."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _SIGKILL = 9
+_INSIDE, _OUTSIDE = b"1", b"0"
 
 
 def main() -> NoReturn:
@@ -44,15 +45,17 @@ def main() -> NoReturn:
     os.close(null)
     groups = Groups(config["groups"])
     jail = _entered(config, groups)
-    # The zygote waits for a byte, so that nothing of its own is counted elsewhere.
+    # The zygote waits until it is in its groups, so that nothing of its own is counted elsewhere.
     gate, opener = os.pipe()
     zygote = os.fork()
     if zygote == 0:
         os.close(opener)
-        os.read(gate, 1)
+        answer = os.read(gate, 1)
         os.close(gate)
-        Zygote(config, jail, control, report, ["cgroup"] if groups.complete else []).serve()
-    groups.add(zygote)
+        if not answer:
+            os._exit(1)
+        Zygote(config, jail, control, report, ["cgroup"] if answer == _INSIDE else []).serve()
+    os.write(opener, _INSIDE if groups.add(zygote) else _OUTSIDE)
     os.close(opener)
     os.close(gate)
     for descriptor in (report, *config["conversation"]):

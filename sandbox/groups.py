@@ -109,6 +109,13 @@ class SlotGroups:
                 (self._pids / "pids.max").write_text(str(threads + _SPARE_PROCESSES))
         self._limit, self._threads = memory_bytes, threads
 
+    def remove(self) -> None:
+        """Remove what the slot's host could not, because it had given up its rights; its processes have ended."""
+        for folder in {self._memory, self._pids}:
+            if folder is not None:
+                with suppress(OSError):
+                    folder.rmdir()
+
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel has killed a process of the slot for its memory since this was last asked."""
         kills = self._count_kills()

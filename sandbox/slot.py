@@ -378,6 +378,7 @@ class Slot:
                 for stream in (process.stdin, process.stdout, process.stderr, self._listening, self._speaking):
                     if stream is not None:
                         await stream.aclose()
+                self._groups.remove()
                 await trio.to_thread.run_sync(partial(shutil.rmtree, self._folder, ignore_errors=True))
 
     async def _end(self) -> None:

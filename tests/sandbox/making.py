@@ -5,6 +5,7 @@ from pathlib import Path
 
 from protocols.ports import Job, JobResult, Limits
 from protocols.records import AssertTest, StdioTest, TestOutcome
+from sandbox.groups import find_roots
 from sandbox.process import ProcessSandbox
 
 QUICK = Limits(cpu_s=2.0, wall_s=6.0)
@@ -46,3 +47,10 @@ def processes_with(marker: str) -> list[int]:
             if marker.encode() in environment:
                 found.append(int(entry.name))
     return found
+
+
+def groups_of_this_process() -> set[Path]:
+    """Control groups of this process's slots."""
+    roots = find_roots()
+    folders = {folder for root in (roots.memory, roots.pids) if root for folder in root.iterdir()}
+    return {folder for folder in folders if folder.name.startswith(f"refine-sandbox-{os.getpid()}-")}

@@ -8,7 +8,7 @@ import pytest
 from protocols.ports import Limits
 from sandbox.groups import GroupRoots, SlotGroups, find_roots
 from sandbox.process import ProcessSandbox
-from tests.sandbox.making import function_job, outcome_of
+from tests.sandbox.making import function_job, groups_of_this_process, outcome_of
 
 
 def test_version_1_has_a_folder_for_each(tmp_path: Path):
@@ -74,17 +74,10 @@ async def test_memory_in_use_is_limited_where_no_single_process_holds_too_much(s
 
 
 async def test_no_group_is_left():
-    before = _groups()
+    before = groups_of_this_process()
     async with ProcessSandbox(workers=1) as one:
         await one.check()
         if "cgroup" not in one.tier.split("+"):
             pytest.skip(f"this machine gives {one.tier}")
-        assert len(_groups() - before) in (1, 2)
-    assert _groups() <= before
-
-
-def _groups() -> set[Path]:
-    """The groups of this process's slots."""
-    roots = find_roots()
-    folders = {folder for root in (roots.memory, roots.pids) if root for folder in root.iterdir()}
-    return {folder for folder in folders if folder.name.startswith(f"refine-sandbox-{os.getpid()}-")}
+        assert len(groups_of_this_process() - before) in (1, 2)
+    assert groups_of_this_process() <= before

@@ -9,7 +9,7 @@ import pytest
 from protocols.errors import SandboxUnavailable
 from sandbox.process import ProcessSandbox
 from tests.sandbox.environments import NOBODY, SYSTEM_PYTHON, python_under
-from tests.sandbox.making import function_job, passed
+from tests.sandbox.making import function_job, groups_of_this_process, passed
 
 NO_NAMESPACES = "--bounding-set -sys_admin --inh-caps -sys_admin"
 HARMLESS = function_job("def f(x):\n    return x + 1", "assert f(1) == 2", "y = f(2)\nassert y == 3")
@@ -21,9 +21,11 @@ def parts(tier: str) -> list[str]:
 
 async def test_without_the_power_to_mount_the_other_users_own_namespaces_do(tmp_path: Path):
     interpreter = python_under(NO_NAMESPACES, tmp_path)
+    before = groups_of_this_process()
     async with ProcessSandbox(workers=1, interpreter=interpreter) as sandbox:
         assert parts(await sandbox.check())[:2] == ["namespaces", "uid"]
         assert passed(await sandbox.run(HARMLESS)) == (True, True)
+    assert groups_of_this_process() <= before
 
 
 async def test_without_root_user_namespaces_give_the_rest(tmp_path: Path):

@@ -52,6 +52,10 @@ class Buffer:
         """Return where `text` begins, or -1."""
         return self._pages.find(text, 0, self.used)
 
+    def begins_with(self, text: bytes) -> bool:
+        """Whether it holds `text` first."""
+        return self._pages.find(text, 0, min(self.used, len(text))) == 0
+
     def view(self, start: int = 0, end: int | None = None) -> memoryview:
         """Return a part of what it holds."""
         return self._view[max(0, start) : self.used if end is None else end]

@@ -174,7 +174,7 @@ class Watch:
 
     def _cut_tests(self, poll: select.poll) -> None:
         result = self._result.data
-        if not self.ready and result.used and result.view(0, 1) == READY:
+        if not self.ready and result.begins_with(READY):
             self._start_clocks()
             poll.register(self._control, select.POLLIN)
             result.drop(1)

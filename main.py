@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.failures import fatal, first
+from commands.compare import compare_command
 from commands.evaluate import evaluate_command
 from commands.exit_code import FAILED, INTERRUPTED, PAUSED, WRONG_USE
 from commands.report import report_command, status_command
@@ -28,6 +29,8 @@ class _Options(argparse.Namespace):
     config: Path
     target: Path
     run: Path
+    runs: list[Path]
+    plot: Path
     set: list[str]
     model: str | None
     name: str | None
@@ -81,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_status(commands)
     _add_sandbox(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -189,6 +193,19 @@ def _add_sandbox_options(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
 
 
+def _add_compare(commands: Any) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="print runs side by side",
+        description="Print what several runs came to, with paired intervals of every two, and draw their curves of "
+        "held-out pass@1. Where each task has one sample, McNemar's exact test is added.",
+    )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="runs' folders; the first is compared from")
+    parser.add_argument("--plot", type=Path, default=Path("compare.png"), metavar="FILE", help="default: compare.png")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=_compare)
+
+
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
     parser.add_argument("--model", metavar="NAME", help="base model: embedded, a local folder, or a hub name")
@@ -215,6 +232,10 @@ def _evaluate(options: _Options) -> int:
 
 def _report(options: _Options) -> int:
     return report_command(options.run, as_json=options.json)
+
+
+def _compare(options: _Options) -> int:
+    return compare_command(options.runs, options.plot, as_json=options.json)
 
 
 def _status(options: _Options) -> int:

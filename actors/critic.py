@@ -7,10 +7,10 @@ import trio
 
 from actors.executor import Executor, make_execution
 from actors.messages import Criticised, Judged
-from actors.truncation import is_cut_off
 from method.error_pattern import error_pattern
 from method.extraction import extract_code
 from method.selection import select_for_critique
+from method.truncation import is_cut_off
 from protocols.identity import derive
 from protocols.ports import Chat, ChatAnswer, ChatRequest, Ledger
 from protocols.prompts import critic_prompt

@@ -17,12 +17,11 @@ import trio
 from actors.failures import surroundings
 from actors.messages import Criticised, Ended, Item, RoundClosed
 from actors.quarantine import quarantine_record
-from actors.truncation import is_cut_off
 from method.curation import Duplicates, OverlapIndex, curate, cut_batch, ready
-from method.examples import answer_example, critique_example
+from method.making import Answers, Made, Outcome, make_examples
 from protocols.identity import derive
 from protocols.ports import Ledger
-from protocols.records import Batch, Critique, Example, FilterCount, Origin, PolicyVersion, Round
+from protocols.records import Batch, Example, FilterCount, PolicyVersion, Round
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -41,6 +40,7 @@ class CurationRule(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["restart", "continue"]
     references: Literal["train", "anchor", "hidden"]
     seed: int
+    answers: Answers = "decided"
 
 
 class CuratorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +51,6 @@ class CuratorStatistics(msgspec.Struct, frozen=True, kw_only=True):
     batches: int
     ended: int
     """Tasks of the open rounds that have ended."""
-
-
-class _Made(msgspec.Struct, frozen=True):
-    example: Example
-    truncated: bool
-    """Whether the endpoint cut off what it teaches."""
 
 
 class Curator:
@@ -89,7 +83,7 @@ class Curator:
         self._restored = False
         self._in_hand: Item | None = None
         self._refused: frozenset[str] = frozenset()
-        self._duplicates = Duplicates(rule.duplicate_similarity)
+        self._duplicates = self._new_index(())
         self._indexed = False
 
     def statistics(self) -> CuratorStatistics:
@@ -152,7 +146,7 @@ class Curator:
 
     async def _take(self, item: Item) -> None:
         if isinstance(item, Criticised):
-            await self._keep(_examples(item, self._rule.references))
+            await self._keep(_made(item, self._rule))
         elif not isinstance(item, Ended):
             raise TypeError(f"the Curator cannot take a {type(item).__name__}")
         self._ended[item.round].add(item.task.id)
@@ -162,7 +156,7 @@ class Curator:
             self._unsent.append(RoundClosed(round=item.round))
             del self._ended[item.round]
 
-    async def _keep(self, made: Sequence[_Made]) -> None:
+    async def _keep(self, made: Sequence[Made]) -> None:
         new = [one.example for one in made if not await self._is_known(one.example)]
         if not new:
             return
@@ -205,8 +199,12 @@ class Curator:
         refused = await self._quarantined()
         if refused != self._refused or not self._indexed:
             self._refused = refused
-            self._duplicates = Duplicates(self._rule.duplicate_similarity, self._current())
+            self._duplicates = self._new_index(self._current())
             self._indexed = True
+
+    def _new_index(self, seen: Sequence[Example]) -> Duplicates:
+        rule = self._rule
+        return Duplicates(rule.duplicate_similarity, seen, supersede=rule.answers == "decided")
 
     async def _quarantined(self) -> frozenset[str]:
         rejected = {v.batch_id for v in await self._ledger.find(PolicyVersion) if v.state in ("rejected", "failed")}
@@ -241,6 +239,7 @@ class Curator:
             earlier,
             replay_share=rule.replay,
             mode=rule.mode,
+            every_answer=rule.answers == "correct_only",
             rng=random.Random(derive("batch", rule.seed, number)),
         )
         batch = Batch(
@@ -266,43 +265,12 @@ def _filter_id(example: Example) -> str:
     return derive("filter", example.id)
 
 
-def _examples(item: Criticised, references: Literal["train", "anchor", "hidden"]) -> list[_Made]:
-    """Return the examples of one task: its answer, the reference in `train`, and its critiques."""
-    decision, round = item.decision, item.round
-    by_id = {candidate.id: candidate for candidate in item.candidates}
-    made: list[_Made] = []
-    answer = by_id.get(decision.answer_id or "")
-    if answer is not None and answer.code is not None:
-        example = answer_example(item.task, answer.code, origin="self", round=round, version=answer.version)
-        made.append(_Made(example, is_cut_off(answer.finish_reason, answer.text)))
-    incumbent = decision.incumbent
-    if references == "train" and incumbent is not None and incumbent.origin == "reference":
-        example = answer_example(item.task, incumbent.code, origin="reference", round=round, version=decision.version)
-        made.append(_Made(example, False))
-    for critique in item.critiques:
-        code, origin = _last_turn(item, critique.revision if critique.verified else None)
-        if code is not None and critique.text:
-            made.append(_Made(_critique_example(item, critique, code, origin), critique.truncated))
-    return made
-
-
-def _critique_example(item: Criticised, critique: Critique, code: str, origin: Origin) -> Example:
-    candidate = next(candidate for candidate in item.candidates if candidate.id == critique.candidate_id)
-    return critique_example(
-        item.task,
-        candidate,
-        item.executions[candidate.id],
-        critique.text,
-        code,
-        origin=origin,
-        pattern=critique.pattern,
-        round=item.round,
-        version=candidate.version,
+def _made(item: Criticised, rule: CurationRule) -> tuple[Made, ...]:
+    outcome = Outcome(
+        task=item.task,
+        candidates=item.candidates,
+        executions=item.executions,
+        decision=item.decision,
+        critiques=item.critiques,
     )
-
-
-def _last_turn(item: Criticised, verified: str | None) -> tuple[str | None, Origin]:
-    if verified is not None:
-        return verified, "critic"
-    incumbent = item.decision.incumbent
-    return (incumbent.code, incumbent.origin) if incumbent is not None else (None, "critic")
+    return make_examples(outcome, references=rule.references, answers=rule.answers)

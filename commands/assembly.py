@@ -245,6 +245,7 @@ def _curation(settings: Settings) -> CurationRule:
         mode=settings.train.mode,
         references=settings.decide.references,
         seed=settings.run.seed,
+        answers=rule.answers,
     )
 
 

@@ -97,6 +97,13 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{share * 100:.1f}"
 
 
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a share in per cent with its interval, where there is one."""
+    if value is None:
+        return NONE
+    return percent(value) if low is None or high is None else f"{percent(value)} [{low * 100:.0f}–{high * 100:.0f}]"
+
+
 def _second_k(report: Report) -> int:
     ks = {k for version in report.versions for k in version.pass_at_k if k > 1}
     return _SECOND_K if _SECOND_K in ks or not ks else max(ks)
@@ -108,8 +115,8 @@ def _version_row(version: VersionReport, k: int) -> tuple[str, ...]:
         _outcome(version),
         str(version.candidates),
         percent(version.executable_share),
-        _with_interval(version.pass_at_1, version.pass_at_1_low, version.pass_at_1_high),
-        _with_interval(version.pass_at_k.get(k), *version.pass_at_k_intervals.get(k, (None, None))),
+        with_interval(version.pass_at_1, version.pass_at_1_low, version.pass_at_1_high),
+        with_interval(version.pass_at_k.get(k), *version.pass_at_k_intervals.get(k, (None, None))),
         str(version.examples.get("answer", 0)),
         str(version.examples.get("critique", 0)),
         f"{version.critiques_verified}/{version.critiques}",
@@ -223,12 +230,6 @@ def _counts(title: str, name: str, counts: Mapping[str, int]) -> Sheet:
 
 def _by_count(counts: Mapping[str, int]) -> Sequence[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return NONE
-    return percent(value) if low is None or high is None else f"{percent(value)} [{low * 100:.0f}–{high * 100:.0f}]"
 
 
 def _figure(value: float | None, decimals: int) -> str:

@@ -1,6 +1,7 @@
 """A report as text: coloured tables on a terminal, Markdown everywhere else, at most 120 columns wide."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -17,14 +18,19 @@ WIDTH = 120
 
 def print_report(report: Report, stream: TextIO) -> None:
     """Write `report` to `stream`: tables when it is a terminal, Markdown otherwise."""
+    print_sheets(_some_sheets(report), notes(report), stream)
+
+
+def print_sheets(sheets: Sequence[Sheet], notes: Sequence[str], stream: TextIO) -> None:
+    """Write one or more `sheets` to `stream`, the `notes` below the first: coloured on a terminal, else Markdown."""
     if not stream.isatty():
-        stream.write(markdown(report))
+        stream.write(markdown_sheets(sheets, notes))
         return
     terminal = Console(file=stream)
     console = Console(file=stream, width=min(WIDTH, terminal.width), highlight=False)
-    first, *others = _some_sheets(report)
+    first, *others = sheets
     console.print(_rich_table(first))
-    for note in notes(report):
+    for note in notes:
         console.print(escape(note))
     for sheet in others:
         console.print("", _rich_table(sheet), sep="\n")
@@ -32,8 +38,13 @@ def print_report(report: Report, stream: TextIO) -> None:
 
 def markdown(report: Report) -> str:
     """Return `report` as Markdown that can be read as it stands."""
-    first, *others = _some_sheets(report)
-    reasons = "\n".join(textwrap.fill(f"- {note}", WIDTH, subsequent_indent="  ") for note in notes(report))
+    return markdown_sheets(_some_sheets(report), notes(report))
+
+
+def markdown_sheets(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
+    """Return one or more `sheets` as Markdown, the `notes` below the first."""
+    first, *others = sheets
+    reasons = "\n".join(textwrap.fill(f"- {note}", WIDTH, subsequent_indent="  ") for note in notes)
     parts = (_markdown_sheet(first), reasons, *map(_markdown_sheet, others))
     return "\n\n".join(part for part in parts if part) + "\n"
 

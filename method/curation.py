@@ -92,10 +92,11 @@ def cut_batch(
     replay_share: float,
     mode: Literal["restart", "continue"],
     rng: Random,
+    every_answer: bool = False,
 ) -> tuple[tuple[Example, ...], int]:
     """Return the examples of one training job, and how many of them were in earlier batches.
 
-    Of each task only the latest answer counts; critiques all do.
+    Of each task only the latest answer counts, unless `every_answer` is to; critiques all do.
 
     Args:
         new: those that no batch has had yet, oldest first.
@@ -103,11 +104,13 @@ def cut_batch(
         replay_share: share of the result that earlier answers should be, in [0, 1]; `continue` only.
         mode: `restart` takes every current example; `continue` the new ones and a share of replay.
         rng: chooses the replay.
+        every_answer: whether a task may have several answers.
     """
-    current = {example.id for example in _latest([*earlier, *new])}
-    fresh = [example for example in _latest(new) if example.id in current]
+    counted = _unique if every_answer else _latest
+    current = {example.id for example in counted([*earlier, *new])}
+    fresh = [example for example in counted(new) if example.id in current]
     fresh_ids = {example.id for example in fresh}
-    old = [example for example in _latest(earlier) if example.id in current - fresh_ids]
+    old = [example for example in counted(earlier) if example.id in current - fresh_ids]
     replayed = old if mode == "restart" else _replay(old, len(fresh), replay_share, rng)
     return (*fresh, *replayed), len(replayed)
 
@@ -138,11 +141,14 @@ def _over_cap(
     return "pattern_cap" if patterns[example.pattern] >= allowed else None
 
 
+def _unique(examples: Sequence[Example]) -> list[Example]:
+    return list({example.id: example for example in examples}.values())
+
+
 def _latest(examples: Sequence[Example]) -> list[Example]:
     """Return the examples without doubles, and of each task's answers the latest only, in the given order."""
     answers = {example.task_id: example.id for example in examples if example.kind == "answer"}
-    unique = {example.id: example for example in examples}
-    return [e for e in unique.values() if e.kind == "critique" or answers[e.task_id] == e.id]
+    return [e for e in _unique(examples) if e.kind == "critique" or answers[e.task_id] == e.id]
 
 
 def _replay(old: Sequence[Example], fresh: int, share: float, rng: Random) -> list[Example]:

@@ -3,7 +3,7 @@
 Exact: the same turns. Near: MinHash over runs of three code tokens, candidates confirmed by the exact Jaccard
 similarity of the runs, so the sketch can only miss, never invent. Compared within one kind of example: an `answer` by
 its code, a `critique` by the bad code and the mended code. An answer that the same task gave in an earlier round is
-no near duplicate: the new one takes its place.
+no near duplicate where the new one takes its place (`supersede`).
 """
 
 # datasketch ships partial annotations.
@@ -43,12 +43,20 @@ def similarity(left: str, right: str) -> float:
     return _jaccard(_runs(left), _runs(right))
 
 
+def sketch(runs: frozenset[str]) -> MinHash:
+    """Return the MinHash of a set of runs; two sketches estimate the sets' Jaccard similarity."""
+    made = MinHash(num_perm=_PERMUTATIONS, seed=1)
+    made.update_batch([run.encode() for run in sorted(runs)])
+    return made
+
+
 class Duplicates:
     """The examples seen so far, searchable by likeness."""
 
-    def __init__(self, threshold: float, seen: Sequence[Example] = ()) -> None:
-        """Look for similarities of `threshold` (above 0, at most 1) or more."""
+    def __init__(self, threshold: float, seen: Sequence[Example] = (), *, supersede: bool = True) -> None:
+        """Look for similarities of `threshold` (above 0, at most 1) or more; `supersede` as the module says."""
         self._threshold = threshold
+        self._supersede = supersede
         self._sketches = {kind: _sketch_index(threshold) for kind in ("answer", "critique")}
         self._seen: dict[str, tuple[Example, frozenset[str]]] = {}
         self._turns: set[str] = set()
@@ -62,7 +70,7 @@ class Duplicates:
         runs = _runs(_taught(example))
         self._seen[example.id] = (example, runs)
         self._turns.add(_turns(example))
-        self._sketches[example.kind].insert(example.id, _sketch(runs))
+        self._sketches[example.kind].insert(example.id, sketch(runs))
 
     def is_exact(self, example: Example) -> bool:
         """Whether the same turns, or the same id, were seen."""
@@ -71,10 +79,11 @@ class Duplicates:
     def near(self, example: Example) -> str | None:
         """Return the id of a similar example that was seen; None when there is none."""
         runs = _runs(_taught(example))
-        found = map(str, self._sketches[example.kind].query(_sketch(runs)))
+        found = map(str, self._sketches[example.kind].query(sketch(runs)))
         for seen_id in sorted(found):
             other, others = self._seen[seen_id]
-            if not _superseded(other, example) and _jaccard(runs, others) >= self._threshold:
+            replaced = self._supersede and _superseded(other, example)
+            if not replaced and _jaccard(runs, others) >= self._threshold:
                 return seen_id
         return None
 
@@ -106,12 +115,6 @@ def _runs(code: str) -> frozenset[str]:
 
 def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
     return len(left & right) / len(left | right)
-
-
-def _sketch(runs: frozenset[str]) -> MinHash:
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
-    sketch.update_batch([run.encode() for run in sorted(runs)])
-    return sketch
 
 
 def _sketch_index(threshold: float) -> MinHashLSH:

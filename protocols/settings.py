@@ -269,6 +269,9 @@ class CurateSettings(_Section):
     """Examples of one task in one batch, at most."""
     pattern_share: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Share of a batch's critique examples that one error pattern may have."""
+    answers: Literal["decided", "correct_only"] = "decided"
+    """`decided`: the examples that the method's decisions make. `correct_only`: every distinct candidate that passes
+    every test, and nothing else: plain rejection-sampling fine-tuning, without judges and critics."""
 
 
 class TrainSettings(_Section):
@@ -329,8 +332,20 @@ class EvaluateSettings(_Section):
         return self
 
 
+_OFF: dict[str, dict[str, Any]] = {
+    "judge": {"w_max": 0.0, "calibrate": 0.0, "lazy": True},
+    "critique": {"per_task": 0},
+}
+"""What a section that is "off" stands for: judges weigh nothing and are never asked; nothing is criticised."""
+
+
+def _off(section: Any, name: str) -> dict[str, Any]:
+    rest = cast(dict[str, Any], section) if isinstance(section, dict) else {}
+    return rest | _OFF[name]
+
+
 class Settings(_Section):
-    """Everything that decides what a run does."""
+    """Everything that decides what a run does; `judge = "off"` and `critique = "off"` leave a step out."""
 
     run: RunSettings
     model: ModelSettings = ModelSettings()
@@ -350,6 +365,17 @@ class Settings(_Section):
     gate: GateSettings = GateSettings()
     publish: PublishSettings = PublishSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_out(cls, data: Any) -> Any:
+        """Read `judge = "off"` and `critique = "off"` as the values that they stand for."""
+        if not isinstance(data, dict):
+            return data
+        given = cast(dict[str, Any], data)
+        curate = given.get("curate")
+        plain = isinstance(curate, dict) and cast(dict[str, Any], curate).get("answers") == "correct_only"
+        return given | {name: _off(given.get(name), name) for name in _OFF if plain or given.get(name) == "off"}
 
     @model_validator(mode="after")
     def _every_role_has_an_endpoint(self) -> Self:
@@ -421,7 +447,7 @@ def differing_keys(ours: Settings, theirs: dict[str, Any]) -> tuple[str, ...]:
     """
     with suppress(ValidationError):
         theirs = Settings.model_validate(theirs).model_dump(mode="json")
-    left, right = _flatten(ours.model_dump(mode="json")), _flatten(theirs)
+    left, right = flatten_settings(ours.model_dump(mode="json")), flatten_settings(theirs)
     return tuple(
         f"{key}: {_as_json(right.get(key))} there, {_as_json(left.get(key))} here"
         for key in sorted({*left, *right})
@@ -465,10 +491,11 @@ def _explain(error: ValidationError, source: str) -> str:
     return f"settings in {source} are wrong: " + "; ".join(problems)
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten_settings(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return settings in sections as one level of dotted keys."""
     if not isinstance(value, dict):
         return {prefix: value}
     flat: dict[str, Any] = {}
     for key, inner in cast(dict[str, Any], value).items():
-        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+        flat |= flatten_settings(inner, f"{prefix}.{key}" if prefix else str(key))
     return flat

@@ -213,7 +213,13 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(in_folder: Path) -> None:
     assert done.stdout.splitlines()[-1:] != ["r"]
 
 
-@pytest.mark.parametrize("command", ["report", "status"])
+def test_a_run_compared_with_itself_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(in_folder), f"{in_folder}/../{in_folder.name}"]) == 2
+    assert "is given twice" in capsys.readouterr().err
+    assert not (in_folder / "compare.png").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "status", "compare"])
 def test_a_folder_that_is_no_run_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, str(in_folder)]) == 2
     assert "is not a run folder" in capsys.readouterr().err

@@ -223,6 +223,22 @@ async def test_the_same_reference_is_taught_once_and_counted_as_a_duplicate_afte
     assert (count.reason, count.round) == ("exact_duplicate", 1)
 
 
+async def test_rejection_sampling_teaches_every_correct_candidate_and_keeps_them_side_by_side() -> None:
+    bench = Bench(answers="correct_only")
+    await bench.plan(1)
+    task = make_task(1)
+    codes = (good(1), f"{good(1)} + 0", wrong(1))
+    candidates = tuple(make_candidate(task, index, code) for index, code in enumerate(codes))
+    item = msgspec.structs.replace(
+        _item(task, candidates, (), reference_of(task), None, 0),
+        executions={one.id: make_execution(task, one.id, (one.code != wrong(1),) * 2) for one in candidates},
+    )
+    sent = await bench.curate(item)
+    assert [one.code for one in await bench.ledger.find(Example)] == list(codes[:2])
+    assert isinstance(sent[0], Batch)
+    assert len(sent[0].example_ids) == 2
+
+
 # Filters
 
 

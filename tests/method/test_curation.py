@@ -182,6 +182,11 @@ class TestBatch:
     def test_of_several_new_answers_to_one_task_the_last_counts(self) -> None:
         assert batch([answer(1, "t"), answer(2, "t", 2)], []) == ([answer(2, "t", 2)], 0)
 
+    def test_where_every_answer_counts_a_task_keeps_all_of_them(self) -> None:
+        new, earlier = [answer(2, "t", 2), answer(3, "t", 2)], [answer(1, "t")]
+        cut = cut_batch(new, earlier, replay_share=0.0, mode="restart", rng=Random(0), every_answer=True)
+        assert cut == ((*new, *earlier), 1)
+
     def test_critiques_all_stay(self) -> None:
         both = [critique(1, task_id="t"), critique(2, task_id="t")]
         assert batch([answer(3, "t")], both) == ([answer(3, "t"), *both], 2)

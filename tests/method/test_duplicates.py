@@ -1,8 +1,10 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from method.duplicates import Duplicates, code_tokens, similarity
+from method.duplicates import Duplicates, code_tokens, similarity, sketch
 from method.examples import answer_example, critique_example
 from protocols.records import Example
 from tests.method.making import candidate, execution, task
@@ -70,6 +72,10 @@ class TestSearch:
         assert seen.near(answer(LONG + "\nx = 1", round=2)) is None
         assert seen.near(answer(LONG + "\nx = 1", round=1)) is not None
 
+    def test_where_answers_stay_beside_each_other_a_later_one_may_be_a_near_duplicate(self) -> None:
+        seen = Duplicates(0.8, [answer(LONG, round=1)], supersede=False)
+        assert seen.near(answer(LONG + "\nx = 1", round=2)) is not None
+
     def test_a_critique_is_no_duplicate_of_the_answer_that_it_ends_with(self) -> None:
         assert Duplicates(0.8, [answer(LONG)]).near(critique(LONG.replace("max", "min"))) is None
 
@@ -97,6 +103,38 @@ class TestSearch:
         code = "\n".join(lines)
         first = answer(code, task_id="a")
         assert Duplicates(0.8, [first]).near(answer(code, task_id="b")) == first.id
+
+
+class TestSketch:
+    """Why 128 permutations are enough, and what a search may miss."""
+
+    def test_the_minhash_estimate_is_within_its_error_bound(self) -> None:
+        # An estimate from k permutations has the standard error sqrt(J (1 - J) / k); of 60 pairs none should be more
+        # than four of them off (probability below 0.4 %, and the permutations are fixed).
+        for pair in range(60):
+            shared, own = 20 + pair, 5 + (7 * pair) % 40
+            one, other = (_numbered(shared, own, side, pair) for side in "xy")
+            exact = len(one & other) / len(one | other)
+            bound = 4 * math.sqrt(exact * (1 - exact) / 128)
+            assert abs(sketch(one).jaccard(sketch(other)) - exact) <= bound
+
+    def test_equal_sets_have_equal_sketches_and_disjoint_ones_nothing_in_common(self) -> None:
+        one, other = frozenset({"a", "b", "c"}), frozenset({"d", "e"})
+        assert sketch(one).jaccard(sketch(one)) == 1.0
+        assert sketch(one).jaccard(sketch(other)) == 0.0
+
+    def test_what_is_just_alike_enough_is_found(self) -> None:
+        # The search looks 0.15 below the threshold, so that a pair just above it is hardly ever missed.
+        for seed in range(100):
+            lines = [f"value_{seed}_{number} = {number} * {seed}" for number in range(20)]
+            left, right = "\n".join(lines), "\n".join([*lines[:-1], f"other_{seed} = 1"])
+            assert 0.8 <= similarity(left, right) < 0.95
+            first = answer(left, task_id="a")
+            assert Duplicates(0.8, [first]).near(answer(right, task_id="b")) == first.id
+
+
+def _numbered(shared: int, own: int, side: str, pair: int) -> frozenset[str]:
+    return frozenset([f"{pair} both {n}" for n in range(shared)] + [f"{pair} {side} {n}" for n in range(own)])
 
 
 codes = st.text("ab =+1\n", max_size=20)

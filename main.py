@@ -14,7 +14,7 @@ from typing import Any
 
 from actors.failures import fatal, first
 from commands.compare import compare_command
-from commands.evaluate import evaluate_command
+from commands.evaluate import Request, evaluate_command
 from commands.exit_code import FAILED, INTERRUPTED, PAUSED, WRONG_USE
 from commands.report import report_command, status_command
 from commands.run import run_command
@@ -41,6 +41,12 @@ class _Options(argparse.Namespace):
     tests: Path | None
     batch: Path | None
     settings: Path | None
+    endpoint: str | None
+    endpoint_model: str | None
+    samples: int | None
+    temperature: float | None
+    as_written: bool
+    output: Path | None
 
     def overrides(self) -> tuple[str, ...]:
         """Return the settings' overrides, the short options among them."""
@@ -104,12 +110,20 @@ def _add_eval(commands: Any) -> None:
     parser = commands.add_parser(
         "eval",
         help="have a policy version answer a set of tasks",
-        description="Serve a policy version and measure its pass@k; nothing is trained and no run is changed. "
-        "Samples and temperature are those under [evaluate].",
+        description="Have a policy version answer a set of tasks, and measure pass@k with its interval. Tables, JSON, "
+        "per-task results and the answers are written to a folder; the same command again asks for nothing. Answers "
+        "are reduced to what the entry point needs, as EvalPlus does. Tasks: this project's own form, HumanEval, "
+        "HumanEval+, MBPP, MBPP+, LiveCodeBench.",
     )
     parser.add_argument("target", type=Path, metavar="CONFIG_OR_RUN", help="settings file, or a run's folder")
     parser.add_argument("--tasks", metavar="SOURCE", help="tasks file or hf:NAME[:SPLIT]; default: the held-out set")
     parser.add_argument("--version", type=int, metavar="N", help="policy version of a run; default: the current one")
+    parser.add_argument("--endpoint", metavar="URL", help="have this OpenAI-compatible server answer; ends in /v1")
+    parser.add_argument("--endpoint-model", metavar="NAME", help="model to ask for there; default: its first one")
+    parser.add_argument("--samples", type=_count, metavar="N", help="answers a task; default: evaluate.samples")
+    parser.add_argument("--temperature", type=_heat, metavar="T", help="0 is greedy; default: evaluate.temperature")
+    parser.add_argument("--as-written", action="store_true", help="measure answers with their own tests and prints")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: in evaluations/, of a run or here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     _add_overrides(parser)
     parser.set_defaults(command=_evaluate)
@@ -200,7 +214,7 @@ def _add_compare(commands: Any) -> None:
         description="Print what several runs came to, with paired intervals of every two, and draw their curves of "
         "held-out pass@1. Where each task has one sample, McNemar's exact test is added.",
     )
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="runs' folders; the first is compared from")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of runs, or of what eval wrote")
     parser.add_argument("--plot", type=Path, default=Path("compare.png"), metavar="FILE", help="default: compare.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(command=_compare)
@@ -222,12 +236,41 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
+
+
+def _heat(text: str) -> float:
+    try:
+        temperature = float(text)
+    except ValueError:
+        temperature = -1.0
+    if not 0 <= temperature <= 2:
+        raise argparse.ArgumentTypeError(f"expected a temperature from 0 to 2, got {text!r}")
+    return temperature
+
+
 def _run(options: _Options) -> int:
     return run_command(options.config, options.overrides())
 
 
 def _evaluate(options: _Options) -> int:
-    return evaluate_command(options.target, options.overrides(), options.tasks, options.version, as_json=options.json)
+    request = Request(
+        target=options.target,
+        overrides=options.overrides(),
+        tasks=options.tasks,
+        version=options.version,
+        endpoint=options.endpoint,
+        endpoint_model=options.endpoint_model,
+        samples=options.samples,
+        temperature=options.temperature,
+        as_written=options.as_written,
+        output=options.output,
+        as_json=options.json,
+    )
+    return evaluate_command(request)
 
 
 def _report(options: _Options) -> int:

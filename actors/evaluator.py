@@ -1,15 +1,47 @@
 """The evaluator: has a policy version answer a set of tasks, and counts. Used by the Publisher and by `eval`."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
+import msgspec
 import trio
 
 from actors.executor import Executor
 from method.extraction import extract_code
+from method.mistake import mistake
 from protocols.identity import derive
-from protocols.ports import Assessor, ChatRequest, Ledger, Policy
+from protocols.ports import Answering, Assessor, ChatRequest, JobResult, Ledger
 from protocols.prompts import answer_prompt
 from protocols.records import NOT_EXECUTABLE, EvaluatedTask, Evaluation, EvaluationPurpose, PolicyVersion, Task
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer to one task, and how it came out."""
+
+    text: str
+    code: str | None
+    """What was measured of it; None when it holds no code."""
+    result: JobResult
+
+    @property
+    def solved(self) -> bool:
+        """Whether there are tests and every one passed."""
+        outcomes = self.result.outcomes
+        return bool(outcomes) and all(outcome.passed for outcome in outcomes)
+
+    @property
+    def executable(self) -> bool:
+        """Whether it parsed, imported and defined its entry point."""
+        return self.result.error_class not in NOT_EXECUTABLE or any(one.passed for one in self.result.outcomes)
+
+
+def as_written(text: str, task: Task) -> str | None:
+    """Return the code of an answer as it stands."""
+    return extract_code(text, task.entry_point)
+
+
+def _unseen(task: Task, samples: tuple[Sample, ...]) -> None:
+    """Look at nothing."""
 
 
 class Evaluator:
@@ -23,11 +55,13 @@ class Evaluator:
         stop: texts that end an answer.
         seed: of the sampling; the same for every version, so that versions are compared on equal draws.
         turn: held while a version answers; training holds it too where it needs the same cores (`turns`).
+        read: gives the code that is measured of an answer; None for one that holds no code.
+        observe: told of each task's samples, once.
     """
 
     def __init__(
         self,
-        policy: Policy,
+        policy: Answering,
         executor: Executor,
         ledger: Ledger,
         assess: Assessor,
@@ -38,6 +72,8 @@ class Evaluator:
         seed: int,
         stop: tuple[str, ...] = (),
         turn: trio.Lock | None = None,
+        read: Callable[[str, Task], str | None] = as_written,
+        observe: Callable[[Task, tuple[Sample, ...]], None] = _unseen,
     ) -> None:
         self._policy = policy
         self._executor = executor
@@ -49,6 +85,8 @@ class Evaluator:
         self._seed = seed
         self._stop = stop
         self._turn = turn or trio.Lock()
+        self._read = read
+        self._observe = observe
 
     async def evaluate(
         self,
@@ -86,7 +124,7 @@ class Evaluator:
 
         async def answer(task: Task) -> None:
             async with places:
-                request = self._request(task, purpose, samples, temperature)
+                request = self.request(task, purpose, samples, temperature)
                 record = await self._answer(version, task, request, purpose, round, staged=staged)
                 await self._ledger.append(record)
                 answered[record.id] = record
@@ -119,7 +157,8 @@ class Evaluator:
         known = await self._ledger.find(EvaluatedTask, version=version.number)
         return {record.id: record for record in known if record.purpose == purpose}
 
-    def _request(self, task: Task, purpose: str, samples: int, temperature: float) -> ChatRequest:
+    def request(self, task: Task, purpose: EvaluationPurpose, samples: int, temperature: float) -> ChatRequest:
+        """Return what is asked for one task's answers."""
         return ChatRequest(
             messages=answer_prompt(task),
             n=samples if temperature > 0 else 1,
@@ -141,25 +180,29 @@ class Evaluator:
         staged: bool,
     ) -> EvaluatedTask:
         answer = await self._policy.chat(request, staged=version if staged else None)
-        solved = executable = 0
-        codes = [extract_code(choice.text, task.entry_point) for choice in answer.choices]
-        for code in set(codes):
-            result = await self._executor.measure(task, code)
-            times = codes.count(code)
-            solved += times if result.outcomes and all(outcome.passed for outcome in result.outcomes) else 0
-            passed_any = any(outcome.passed for outcome in result.outcomes)
-            executable += times if passed_any or result.error_class not in NOT_EXECUTABLE else 0
+        samples = await self._measure(task, tuple(choice.text for choice in answer.choices))
+        self._observe(task, samples)
+        failed = [found for sample in samples if (found := mistake(sample.result.outcomes)) is not None]
         return EvaluatedTask(
             id=_id_of(version, purpose, task),
             task_id=task.id,
             purpose=purpose,
             version=version.number,
             round=round,
-            samples=len(codes),
-            correct=solved,
-            executable=executable,
+            samples=len(samples),
+            correct=sum(sample.solved for sample in samples),
+            executable=sum(sample.executable for sample in samples),
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
+            mistakes=dict(Counter(failed)),
+        )
+
+    async def _measure(self, task: Task, texts: tuple[str, ...]) -> tuple[Sample, ...]:
+        """Run every distinct code once."""
+        codes = [self._read(text, task) for text in texts]
+        results = {code: await self._executor.measure(task, code) for code in dict.fromkeys(codes)}
+        return tuple(
+            Sample(text=text, code=code, result=results[code]) for text, code in zip(texts, codes, strict=True)
         )
 
 

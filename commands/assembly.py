@@ -1,5 +1,6 @@
 """The actors of a run, built from its settings and wired with the concrete parts."""
 
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -7,7 +8,7 @@ import trio
 from actors.consensus import Consensus
 from actors.critic import Critic
 from actors.curator import CurationRule
-from actors.evaluator import Evaluator
+from actors.evaluator import Evaluator, Sample, as_written
 from actors.examiner import Examiner
 from actors.executor import Executor
 from actors.generator import Generator
@@ -25,7 +26,7 @@ from evals.gate import gate
 from ledger.run_folder import RunFolder
 from method.overlap import overlap_index
 from protocols.identity import derive
-from protocols.ports import AdapterTrainer, Ledger, Policy, Sandbox, TrainingRecipe
+from protocols.ports import AdapterTrainer, Answering, Ledger, Policy, Sandbox, TrainingRecipe
 from protocols.prompts import answer_prompt, answer_text
 from protocols.records import PolicyVersion, Probe, RoundSettled, Task
 from protocols.settings import Settings
@@ -41,9 +42,16 @@ def executor_of(settings: Settings, sandbox: Sandbox, ledger: Ledger) -> Executo
 
 
 def evaluator_of(
-    settings: Settings, policy: Policy, executor: Executor, ledger: Ledger, turn: trio.Lock | None = None
+    settings: Settings,
+    policy: Answering,
+    executor: Executor,
+    ledger: Ledger,
+    turn: trio.Lock | None = None,
+    *,
+    read: Callable[[str, Task], str | None] = as_written,
+    observe: Callable[[Task, tuple[Sample, ...]], None] = lambda task, samples: None,
 ) -> Evaluator:
-    """Return the evaluator; `turn` is held while it works."""
+    """Return the evaluator; `turn` is held while it works, `read` and `observe` are as its own."""
     return Evaluator(
         policy,
         executor,
@@ -55,6 +63,8 @@ def evaluator_of(
         concurrency=settings.evaluate.concurrency,
         seed=settings.run.seed,
         turn=turn,
+        read=read,
+        observe=observe,
     )
 
 

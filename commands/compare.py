@@ -1,4 +1,4 @@
-"""`compare`: runs side by side, with paired intervals and their curves; read from their folders alone."""
+"""`compare`: runs, and evaluations by themselves, side by side; read from their folders alone."""
 
 import sys
 from collections.abc import Sequence
@@ -7,29 +7,25 @@ from pathlib import Path
 import msgspec
 
 from commands.exit_code import DONE
-from evals.arm import read_arm
+from evals.arm import Arm, arm_of_measured, read_arm
 from evals.comparison import compare
 from evals.comparison_plot import plot_comparison
 from evals.comparison_sheets import comparison_sheets
+from evals.measured import RESULTS, measured_of
 from evals.table import print_sheets
 from ledger.run_folder import RunFolder
 from protocols.errors import UsageError
 
 
 def compare_command(runs: Sequence[Path], plot: Path, *, as_json: bool) -> int:
-    """Compare the runs in the folders `runs`, and draw their curves into the file `plot`.
+    """Compare what is in the folders `runs`, of runs or of evaluations, and draw their curves into the file `plot`.
 
     Raises:
-        RunFolderError: one of them is not a run's folder.
+        RunFolderError: one of them is neither.
         LedgerError: a journal cannot be read.
         UsageError: a folder is given twice, or the plot cannot be written.
     """
-    names = _names(runs)
-    arms = []
-    for name, run in zip(names, runs, strict=True):
-        folder = RunFolder(run)
-        arms.append(read_arm(name, folder.stored_settings(), folder.ledger))
-    comparison = compare(arms)
+    comparison = compare([_arm(name, run) for name, run in zip(_names(runs), runs, strict=True)])
     try:
         plot_comparison(comparison, plot)
     except OSError as error:
@@ -40,6 +36,17 @@ def compare_command(runs: Sequence[Path], plot: Path, *, as_json: bool) -> int:
     print_sheets(comparison_sheets(comparison), (), sys.stdout)
     sys.stdout.write(f"plot: {plot}\n")
     return DONE
+
+
+def _arm(name: str, path: Path) -> Arm:
+    results = path / RESULTS
+    if not results.is_file():
+        folder = RunFolder(path)
+        return read_arm(name, folder.stored_settings(), folder.ledger)
+    try:
+        return arm_of_measured(name, measured_of(msgspec.json.decode(results.read_bytes())))
+    except (OSError, msgspec.MsgspecError, TypeError) as error:
+        raise UsageError(f"the evaluation in {path} cannot be read: {error}") from error
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

@@ -1,6 +1,6 @@
-"""An arm of a comparison: one run, as far as it is compared with others.
+"""An arm of a comparison: one run, as far as it is compared with others, or one evaluation by itself.
 
-Its curve has a point for every version that was the policy and was measured on the held-out tasks. A run that still
+A run's curve has a point for every version that was the policy and was measured on the held-out tasks. A run that still
 goes has the points that it has so far.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from evals.measured import Measured
 from evals.report_tally import Costs
 from ledger.queries import Entry, stream_entries
 from protocols.codec import encode
@@ -91,6 +92,20 @@ def make_arm(name: str, settings: dict[str, Any], entries: Iterable[Entry[Ledger
         examples=tally.examples,
         tokens={"sampled": tally.sampled, **tally.costs.tokens},
         seconds=0.0 if tally.first_at is None else tally.last_at - tally.first_at,
+    )
+
+
+def arm_of_measured(name: str, measured: Measured) -> Arm:
+    """Return an evaluation by itself as an arm of one point."""
+    evaluation = measured.evaluation
+    return Arm(
+        name=name,
+        settings={"evaluation": {**measured.sampling, "model": measured.model, "version": measured.name}},
+        points=(Point(version=evaluation.version, sampled_tokens=0, evaluation=evaluation),),
+        digests=measured.digests,
+        examples=0,
+        tokens={"sampled": 0, "completion": evaluation.completion_tokens, "prompt": evaluation.prompt_tokens},
+        seconds=evaluation.seconds,
     )
 
 

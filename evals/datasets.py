@@ -1,4 +1,4 @@
-"""Where tasks come from: JSON lines in one of four forms, from a file or from a hub of data sets.
+"""Where tasks come from: JSON lines in one of several forms, from a file or from a hub of data sets.
 
 The form is found by the fields of the first line and holds for the whole source. Tasks keep the source's order. What
 cannot be used is refused whole, with source, line and field: a set that silently lost tasks would change every figure.
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from evals import human_eval_form, live_code_bench_form, mbpp_form, own_form
+from evals import eval_plus_form, human_eval_form, live_code_bench_form, mbpp_form, own_form
 from protocols.errors import TasksError
 from protocols.records import Task
 
@@ -38,7 +38,8 @@ class _Line(NamedTuple):
 
 
 _FORMS = tuple(
-    _Form(form.NAME, form.MARKS, form.parse) for form in (own_form, mbpp_form, human_eval_form, live_code_bench_form)
+    _Form(form.NAME, form.MARKS, form.parse)
+    for form in (own_form, mbpp_form, human_eval_form, eval_plus_form, live_code_bench_form)
 )
 
 

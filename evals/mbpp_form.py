@@ -1,4 +1,6 @@
-"""MBPP's published forms (Austin et al. 2021, arXiv 2108.07732): the full set and the hand-checked one.
+"""MBPP's published forms (Austin et al. 2021, arXiv 2108.07732): the full set, the hand-checked one, and MBPP+.
+
+MBPP+ is read as the hub has it (`evalplus/mbppplus`): its field `test` is a script of many more inputs.
 
 The set does not say what the function is called; its name is found in the tests. The instruction shows that name and
 the first test, as is usual for this set, because nobody could guess the signature without them.
@@ -6,6 +8,7 @@ the first test, as is usual for this set, because nobody could guess the signatu
 
 import msgspec
 
+from evals.numpy_stand_in import without_numpy
 from evals.source_check import called_function, check_parses
 from protocols.errors import TasksError
 from protocols.records import AssertTest, Task
@@ -26,6 +29,8 @@ class _Line(msgspec.Struct):
     test_setup_code: str = ""
     test_imports: tuple[str, ...] = ()
     challenge_test_list: tuple[str, ...] = ()
+    test: str = ""
+    """MBPP+: a script that calls the function and compares."""
 
 
 def parse(data: bytes) -> Task:
@@ -47,6 +52,9 @@ def parse(data: bytes) -> Task:
     code, setup = _unified(line.code), _unified("\n".join((*line.test_imports, line.test_setup_code)))
     check_parses("test_setup_code", setup)
     name = called_function("code", code, tests)
+    if line.test.strip():
+        check_parses("test", line.test)
+        tests = (*tests, without_numpy(_unified(line.test)))
     return Task(
         id=f"mbpp/{line.task_id}",
         kind="function",

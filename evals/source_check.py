@@ -31,6 +31,15 @@ def check_defines(field: str, code: str, name: str) -> None:
         raise TasksError(f"field `{field}`: expected it to define the entry point `{name}`, but it does not")
 
 
+def before_definition(code: str, name: str) -> str:
+    """Return the lines of `code`, which parses, before the top-level definition of the function `name`."""
+    for node in tree_of(code).body:
+        if isinstance(node, _FUNCTIONS) and node.name == name:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return "\n".join(code.splitlines()[: first - 1]).strip("\n")
+    return ""
+
+
 def called_function(field: str, code: str, tests: tuple[str, ...]) -> str:
     """Return the function that `code` defines and `tests` call, the outermost call first; a class only for want of one.
 

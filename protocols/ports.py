@@ -82,6 +82,18 @@ class Chat(Protocol):
         ...
 
 
+class Answering(Protocol):
+    """Whatever answers in the policy's place: the policy itself, or answers that were kept."""
+
+    async def chat(self, request: ChatRequest, *, staged: PolicyVersion | None = None) -> ChatAnswer:
+        """Return the answer to `request`, as `Policy.chat`.
+
+        Raises:
+            EndpointError: as `Chat.chat`.
+        """
+        ...
+
+
 class Policy(Protocol):
     """The model being refined, behind its pointer to the current version."""
 

@@ -106,6 +106,9 @@ class Task(Record, frozen=True, kw_only=True):
     """The data set's own answer, as code; None when there is none."""
     setup: str = ""
     """Code that runs before each test, in the test's own scope (imports, helpers); never shown to the policy."""
+    context: str = ""
+    """Code that the instruction shows and an answer may take for granted (imports, helpers); evaluations of sanitised
+    answers put it in front."""
     topic: str = ""
     difficulty: int | None = None
     """1 (trivial) to 5 (demanding); None when not graded."""
@@ -481,6 +484,8 @@ class EvaluatedTask(Record, frozen=True, kw_only=True):
     executable: int
     prompt_tokens: int
     completion_tokens: int
+    mistakes: dict[str, int] = {}
+    """Samples that failed, by what `method.mistake` calls their first failure; empty in runs of earlier versions."""
 
     @property
     def result(self) -> TaskResult:

@@ -411,9 +411,7 @@ def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
         raise SettingsError(f"settings file {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from error
-    for override in overrides:
-        _lay_over(data, override)
-    return parse_settings(data, str(path))
+    return parse_settings(data, str(path), overrides)
 
 
 def default_settings(name: str, overrides: tuple[str, ...] = ()) -> Settings:
@@ -423,17 +421,17 @@ def default_settings(name: str, overrides: tuple[str, ...] = ()) -> Settings:
         SettingsError: as `load_settings`.
     """
     data: dict[str, Any] = {"run": {"name": name}}
-    for override in overrides:
-        _lay_over(data, override)
-    return parse_settings(data, "the overrides")
+    return parse_settings(data, "the overrides", overrides)
 
 
-def parse_settings(data: dict[str, Any], source: str) -> Settings:
-    """Return `data` as settings.
+def parse_settings(data: dict[str, Any], source: str, overrides: tuple[str, ...] = ()) -> Settings:
+    """Return `data`, with `overrides` laid over it, as settings.
 
     Raises:
         SettingsError: as `load_settings`.
     """
+    for override in overrides:
+        _lay_over(data, override)
     try:
         return Settings.model_validate(data)
     except ValidationError as error:

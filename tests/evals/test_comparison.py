@@ -32,7 +32,8 @@ def arm(name: str, records: list[LedgerRecord], settings: dict[str, Any] | None 
 def measured(name: str, *correct: int, tasks: tuple[Task, ...] = ()) -> Arm:
     """A run of which only the base model was measured, one sample a task."""
     greedy = tuple(TaskResult(task_id=f"e{n}", samples=1, correct=count) for n, count in enumerate(correct))
-    held_out = msgspec.structs.replace(evaluation("held_out", 0, correct), results=greedy)
+    solved = sum(correct) / len(correct)
+    held_out = msgspec.structs.replace(evaluation("held_out", 0, correct), results=greedy, pass_at_1=solved)
     return arm(name, [*tasks, version(0, "base"), held_out])
 
 
@@ -148,7 +149,7 @@ class TestPlot:
         assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
         for axes in figures[0].axes:
             curves = [list(container[0].get_ydata()) for container in axes.containers]
-            assert curves == [[25.0, 50.0], [pytest.approx(187.5 / 2.5)]]
+            assert curves == [[25.0, 50.0], [pytest.approx(75.0)]]
 
     def test_runs_without_figures_are_left_out(self, tmp_path: Path) -> None:
         plot_comparison(compare([arm("a", [])]), tmp_path / "c.png")

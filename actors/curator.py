@@ -17,13 +17,17 @@ import trio
 from actors.failures import surroundings
 from actors.messages import Criticised, Ended, Item, RoundClosed
 from actors.quarantine import quarantine_record
-from method.curation import Duplicates, OverlapIndex, curate, cut_batch, ready
+from method.curation import Duplicates, OverlapIndex, curate, cut_batch, ready, resembled
 from method.making import Answers, Made, Outcome, make_examples
 from protocols.identity import derive
 from protocols.ports import Ledger
 from protocols.records import Batch, Example, FilterCount, PolicyVersion, Round
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+REFUSED_LENGTH = 500
+"""Characters that are kept of a refused example's code, for the report."""
 
 
 class CurationRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +179,15 @@ class Curator:
             duplicates=self._duplicates,
         )
         counts = [
-            FilterCount(id=_filter_id(one), task_id=one.task_id, round=one.round, reason=reason)
+            FilterCount(
+                id=_filter_id(one),
+                task_id=one.task_id,
+                round=one.round,
+                reason=reason,
+                kind=one.kind,
+                code=one.code[:REFUSED_LENGTH],
+                resembles=resembled(one, reason, self._overlap, self._duplicates),
+            )
             for one, reason in refused
         ]
         await self._ledger.append(*kept, *counts)

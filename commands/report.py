@@ -10,6 +10,7 @@ from rich.console import Console
 
 from commands.exit_code import DONE
 from dashboard.terminal import Status, line
+from evals.mistakes_plot import plot_mistakes
 from evals.plot import plot_versions
 from evals.report import read_report, report_json
 from evals.table import print_report
@@ -32,7 +33,7 @@ def report_command(run: Path, *, as_json: bool) -> int:
 
 
 def show_report(folder: RunFolder, *, as_json: bool) -> None:
-    """Print a run's tables (or one JSON object), and renew its report.json and its plot.
+    """Print a run's tables (or one JSON object), and renew its report.json and its plots.
 
     Raises:
         RunFolderError: it is not a run's folder.
@@ -43,11 +44,12 @@ def show_report(folder: RunFolder, *, as_json: bool) -> None:
     data = json.dumps(report_json(report), indent=2)
     replace_text(folder.report, data)
     plot_versions(report, folder.plot)
+    plot_mistakes(report, folder.patterns_plot)
     if as_json:
         sys.stdout.write(data + "\n")
         return
     print_report(report, sys.stdout)
-    sys.stdout.write(f"report: {folder.report}\nplot: {folder.plot}\n")
+    sys.stdout.write(f"report: {folder.report}\nplots: {folder.plot}, {folder.patterns_plot}\n")
 
 
 def status_command(run: Path) -> int:

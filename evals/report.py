@@ -12,12 +12,21 @@ from typing import Any
 import msgspec
 
 from evals.bootstrap import interval
-from evals.report_form import ComparisonReport, ConsensusReport, JudgeReport, Report, TemperatureReport, VersionReport
+from evals.report_form import (
+    ComparisonReport,
+    ConsensusReport,
+    JudgeReport,
+    RejectReport,
+    Report,
+    TemperatureReport,
+    VersionReport,
+)
 from evals.report_judging import Judging, drifts
+from evals.report_mistakes import Mistakes
 from evals.report_tally import Agreement, Costs, Making, Versions, Work
 from ledger.queries import Entry, stream_entries
 from method.reliability import Reliability, panel_reliability
-from protocols.records import LEDGER_KINDS, LedgerRecord
+from protocols.records import LEDGER_KINDS, FilterCount, LedgerRecord
 
 UNDECIDED = "not decided yet"
 """Reason of a version that is on trial."""
@@ -26,8 +35,8 @@ UNDECIDED = "not decided yet"
 class _Tallies:
     def __init__(self) -> None:
         self.work, self.judging, self.making = Work(), Judging(), Making()
-        self.versions, self.costs, self.agreement = Versions(), Costs(), Agreement()
-        every = (self.work, self.judging, self.making, self.versions, self.costs, self.agreement)
+        self.versions, self.costs, self.agreement, self.mistakes = Versions(), Costs(), Agreement(), Mistakes()
+        every = (self.work, self.judging, self.making, self.versions, self.costs, self.agreement, self.mistakes)
         self._takers = {kind: [tally.add for tally in every if kind in tally.KINDS] for kind in LEDGER_KINDS}
         self.records: Counter[type[LedgerRecord]] = Counter()
         self.first_at: float | None = None
@@ -76,6 +85,9 @@ def build_report(entries: Iterable[Entry[LedgerRecord]]) -> Report:
         tokens=dict(costs.tokens),
         seconds={"total": total, **costs.seconds},
         records={kind.__name__: count for kind, count in tallies.records.items()},
+        rejects={reason: tuple(map(_reject, refused)) for reason, refused in sorted(making.refused.items())},
+        mistakes=tallies.mistakes.reports(),
+        critiqued=tallies.mistakes.critiqued(),
     )
 
 
@@ -91,6 +103,16 @@ def report_json(report: Report) -> dict[str, Any]:
             plain[name] = getattr(judge, name)
     data["comparisons"]["saved"] = report.comparisons.saved
     return data
+
+
+def _reject(refused: FilterCount) -> RejectReport:
+    return RejectReport(
+        task_id=refused.task_id,
+        round=refused.round,
+        kind=refused.kind,
+        code=refused.code,
+        resembles=refused.resembles,
+    )
 
 
 def _judges(judging: Judging, work: Work) -> tuple[JudgeReport, ...]:

@@ -5,7 +5,8 @@ Everything in it comes from ledger records. None stands for what was not measure
 
 import msgspec
 
-from protocols.records import Evidence, VersionState
+from evals.report_mistakes import CritiquedReport, MistakesReport
+from protocols.records import Evidence, ExampleKind, VersionState
 
 
 class VersionReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +155,18 @@ class TemperatureReport(msgspec.Struct, frozen=True, kw_only=True):
         return self.solved / self.responses if self.responses else 0.0
 
 
+class RejectReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One example that curation refused."""
+
+    task_id: str
+    round: int
+    kind: ExampleKind | None
+    code: str
+    """Clipped; empty in runs of earlier versions."""
+    resembles: str
+    """The evaluation task or example that it was too much like; empty for other reasons."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
@@ -182,3 +195,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     jobs, which overlap in time."""
     records: dict[str, int]
     """By kind."""
+    rejects: dict[str, tuple[RejectReport, ...]] = {}
+    """Up to three of those refused by curation, by reason."""
+    mistakes: tuple[MistakesReport, ...] = ()
+    """Failed answers of each version by the kind of their first failure, for each set of tasks."""
+    critiqued: tuple[CritiquedReport, ...] = ()
+    """How often each mistake was made in training tasks, and criticised."""

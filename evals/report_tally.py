@@ -25,6 +25,9 @@ from protocols.records import (
     WrittenTests,
 )
 
+REJECTS = 3
+"""Refused examples that a report shows of each reason."""
+
 
 class Work:
     """What each version generated, and how that came out."""
@@ -101,6 +104,8 @@ class Making:
         self.decisions: Counter[str] = Counter()
         self.origins: Counter[str] = Counter()
         self.filters: Counter[str] = Counter()
+        self.refused: defaultdict[str, list[FilterCount]] = defaultdict(list)
+        """The `REJECTS` of each reason with the smallest ids: a draw that is the same in every report."""
         self.examples: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self.kind_of: dict[str, str] = {}
         """By example id."""
@@ -122,6 +127,8 @@ class Making:
                 self.kind_of[record.id] = record.kind
             case FilterCount():
                 self.filters[record.reason] += 1
+                drawn = sorted([*self.refused[record.reason], record], key=lambda one: one.id)
+                self.refused[record.reason] = drawn[:REJECTS]
             case Critique():
                 self.critiqued.append((record.candidate_id, record.verified))
             case _:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evals.mistakes_sheets import mistakes_sheets
 from evals.report_form import Report
 from evals.sheets import Sheet, notes, sheets, version_sheet
 
@@ -52,7 +53,8 @@ def markdown_sheets(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
 def _some_sheets(report: Report) -> tuple[Sheet, ...]:
     """Return the sheets to show, the one of the versions first, even when it is empty."""
     first = version_sheet(report)
-    return (first, *(sheet for sheet in sheets(report) if sheet.title != first.title))
+    others = [*sheets(report), *mistakes_sheets(report)]
+    return (first, *(sheet for sheet in others if sheet.rows and sheet.title != first.title))
 
 
 def _markdown_sheet(sheet: Sheet) -> str:

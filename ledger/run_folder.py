@@ -9,7 +9,8 @@
     ├── adapters/         vNNNN-<hash>/, one for each trained version
     ├── logs/             events.jsonl, vllm.log, trainer.log
     ├── report.json       the last report
-    └── pass_at_1.png     its plot
+    ├── pass_at_1.png     its plots
+    └── error_patterns.png
 """
 
 import errno
@@ -54,6 +55,7 @@ class RunFolder:
         self.trainer_log = self.logs / "trainer.log"
         self.report = path / "report.json"
         self.plot = path / "pass_at_1.png"
+        self.patterns_plot = path / "error_patterns.png"
 
     @property
     def exists(self) -> bool:

@@ -14,7 +14,17 @@ from method.duplicates import Duplicates
 from method.overlap import OverlapIndex, overlap_index, overlaps
 from protocols.records import Example
 
-__all__ = ["Duplicates", "OverlapIndex", "Reason", "curate", "cut_batch", "overlap_index", "overlaps", "ready"]
+__all__ = [
+    "Duplicates",
+    "OverlapIndex",
+    "Reason",
+    "curate",
+    "cut_batch",
+    "overlap_index",
+    "overlaps",
+    "ready",
+    "resembled",
+]
 
 Reason = Literal[
     "truncated", "too_long", "evaluation_overlap", "exact_duplicate", "near_duplicate", "task_cap", "pattern_cap"
@@ -70,6 +80,13 @@ def curate(
         batch.append(example)
         accepted.append(example)
     return tuple(accepted), tuple(refused)
+
+
+def resembled(example: Example, reason: Reason, overlap: OverlapIndex, duplicates: Duplicates) -> str:
+    """Return what a refused example was too much like: a task's id or an example's; empty where it was nothing."""
+    if reason == "evaluation_overlap":
+        return overlaps(overlap, example) or ""
+    return (duplicates.near(example) or "") if reason == "near_duplicate" else ""
 
 
 def ready(

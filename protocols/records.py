@@ -407,6 +407,12 @@ class FilterCount(Record, frozen=True, kw_only=True):
     task_id: str
     round: int
     reason: str
+    kind: ExampleKind | None = None
+    """None, and the next two empty, in runs of earlier versions."""
+    code: str = ""
+    """What it would have taught, clipped."""
+    resembles: str = ""
+    """The evaluation task or the example that it was too much like."""
 
 
 class Batch(Record, frozen=True, kw_only=True):

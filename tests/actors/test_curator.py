@@ -250,7 +250,8 @@ async def test_what_overlaps_with_an_evaluation_task_is_refused_with_its_reason(
     sent = await bench.curate(answered(1, task=task))
     assert await bench.examples() == []
     (count,) = await bench.ledger.find(FilterCount)
-    assert (count.reason, count.task_id) == ("evaluation_overlap", "task1")
+    assert (count.reason, count.task_id, count.resembles) == ("evaluation_overlap", "task1", "task7")
+    assert (count.kind, count.code) == ("answer", good(1))
     assert sent == [RoundClosed(round=0)]
 
 

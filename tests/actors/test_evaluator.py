@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import trio
 
-from actors.evaluator import Evaluator
+from actors.evaluator import Evaluator, Sample
 from actors.executor import Executor
 from actors.fake import ScriptedPolicy
 from evals.evaluation import make_evaluation
 from ledger.memory import MemoryLedger
 from protocols.errors import EndpointBroken
-from protocols.records import Evaluation, Execution
+from protocols.records import EvaluatedTask, Evaluation, Execution, Task
 from tests.actors.parts import (
     LIMITS,
     base_version,
@@ -30,10 +30,12 @@ from tests.actors.parts import (
 TASKS = tuple(make_task(number) for number in (1, 2, 3))
 
 
-def make_evaluator(policy: ScriptedPolicy, ledger: MemoryLedger, concurrency: int = 2) -> Evaluator:
+def make_evaluator(policy: ScriptedPolicy, ledger: MemoryLedger, concurrency: int = 2, **others: Any) -> Evaluator:
     executor = Executor(honest_sandbox(), ledger, limits=LIMITS, references="anchor")
     assess = partial(make_evaluation, ks=(1, 2), seed=0)
-    return Evaluator(policy, executor, ledger, assess, top_p=0.9, max_tokens=99, concurrency=concurrency, seed=5)
+    return Evaluator(
+        policy, executor, ledger, assess, top_p=0.9, max_tokens=99, concurrency=concurrency, seed=5, **others
+    )
 
 
 async def evaluate(evaluator: Evaluator, **changes: Any) -> Evaluation:
@@ -70,6 +72,33 @@ async def test_it_counts_what_passes_and_what_could_be_run() -> None:
     assert evaluation.executable_share == pytest.approx(10 / 12)
     assert await ledger.find(Evaluation) == (evaluation,)
     assert await ledger.find(Execution) == ()
+
+
+async def test_each_tasks_record_tells_how_its_answers_failed() -> None:
+    ledger = MemoryLedger()
+    await evaluate(make_evaluator(scripted_policy(mixed), ledger))
+    records = {record.task_id: record for record in await ledger.find(EvaluatedTask)}
+    assert records["task1"].mistakes == {}
+    assert sum(records["task2"].mistakes.values()) == 3
+    assert records["task2"].mistakes["missing_entry_point"] == 1
+    assert sum(records["task3"].mistakes.values()) == 4
+
+
+async def test_what_is_measured_is_what_was_read_and_every_task_is_shown_once() -> None:
+    seen: dict[str, list[bool]] = {}
+
+    def observe(task: Task, samples: tuple[Sample, ...]) -> None:
+        assert task.id not in seen
+        seen[task.id] = [sample.solved for sample in samples]
+
+    evaluator = make_evaluator(
+        scripted_policy(mixed),
+        MemoryLedger(),
+        read=lambda text, task: good(int(task.id.removeprefix("task"))) if "```" in text else None,
+        observe=observe,
+    )
+    assert (await evaluate(evaluator)).pass_at_1 == pytest.approx((1 + 0.75 + 1) / 3)
+    assert seen == {"task1": [True] * 4, "task2": [True, True, False, True], "task3": [True] * 4}
 
 
 async def test_what_is_on_record_is_not_asked_for_again() -> None:

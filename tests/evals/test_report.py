@@ -254,6 +254,9 @@ def test_the_json_form_has_what_is_promised(report: Report) -> None:
         "tokens",
         "seconds",
         "records",
+        "rejects",
+        "mistakes",
+        "critiqued",
     }
     wanted = {
         *("version", "adapter", "candidates", "executable_share", "pass_at_1", "pass_at_1_low", "pass_at_1_high"),

@@ -14,6 +14,7 @@ from typing import Any
 
 from actors.failures import fatal, first
 from commands.compare import compare_command
+from commands.curate import curate_command
 from commands.evaluate import Request, evaluate_command
 from commands.exit_code import FAILED, INTERRUPTED, PAUSED, WRONG_USE
 from commands.report import report_command, status_command
@@ -47,6 +48,7 @@ class _Options(argparse.Namespace):
     temperature: float | None
     as_written: bool
     output: Path | None
+    dry_run: bool
 
     def overrides(self) -> tuple[str, ...]:
         """Return the settings' overrides, the short options among them."""
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_sandbox(commands)
     _add_compare(commands)
+    _add_curate(commands)
     return parser
 
 
@@ -220,6 +223,28 @@ def _add_compare(commands: Any) -> None:
     parser.set_defaults(command=_compare)
 
 
+def _add_curate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "curate",
+        help="curate a run's work anew, with other settings",
+        description="Make and filter the examples of a run once more, and print what these settings keep beside what "
+        "the run kept; nothing is asked or trained, and the run's own examples stay. The examples are written to a "
+        "file, as chat messages with the turns that carry loss.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, for example runs/demo")
+    parser.add_argument("--dry-run", action="store_true", help="write no file")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: examples.jsonl in the run's folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="a setting of [curate] or [tasks], decide.references, train.mode; may be given several times",
+    )
+    parser.set_defaults(command=_curate)
+
+
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
     parser.add_argument("--model", metavar="NAME", help="base model: embedded, a local folder, or a hub name")
@@ -279,6 +304,11 @@ def _report(options: _Options) -> int:
 
 def _compare(options: _Options) -> int:
     return compare_command(options.runs, options.plot, as_json=options.json)
+
+
+def _curate(options: _Options) -> int:
+    overrides = tuple(options.set)
+    return curate_command(options.run, overrides, options.output, dry=options.dry_run, as_json=options.json)
 
 
 def _status(options: _Options) -> int:

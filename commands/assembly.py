@@ -141,7 +141,7 @@ async def build_pipeline(
         train_tasks=tasks.train,
         gate_tasks=tasks.gate,
         held_out_tasks=tasks.held_out,
-        evaluation_tasks=overlap_index((*tasks.gate, *tasks.held_out)),
+        evaluation_tasks=overlap_index(tasks.evaluated),
         consensus=_consensus(settings, serving.policy, executor, ledger),
     )
     await trio.lowlevel.checkpoint()
@@ -156,7 +156,7 @@ async def build_pipeline(
             settled=settled,
             order=settings.run.order,
         ),
-        _curation(settings),
+        curation_rule(settings),
         _training(settings, folder, model, tasks),
         _publishing(settings),
     )
@@ -241,7 +241,8 @@ def _concurrency(settings: Settings) -> Concurrency:
     )
 
 
-def _curation(settings: Settings) -> CurationRule:
+def curation_rule(settings: Settings) -> CurationRule:
+    """Return the settings of step 7."""
     rule = settings.curate
     return CurationRule(
         size=rule.size,

@@ -21,6 +21,13 @@ class TaskSets(msgspec.Struct, frozen=True, kw_only=True):
     train: tuple[Task, ...]
     gate: tuple[Task, ...]
     held_out: tuple[Task, ...]
+    benchmarks: tuple[Task, ...] = ()
+    """Never answered in the run, and never trained on."""
+
+    @property
+    def evaluated(self) -> tuple[Task, ...]:
+        """Every task that must not be trained on."""
+        return (*self.gate, *self.held_out, *self.benchmarks)
 
 
 def load_task_sets(settings: TasksSettings) -> TaskSets:
@@ -32,14 +39,17 @@ def load_task_sets(settings: TasksSettings) -> TaskSets:
     train = load_tasks(settings.train, limit=settings.limit)
     gate = load_tasks(settings.gate, limit=settings.limit)
     held_out = load_tasks(settings.held_out, limit=settings.limit) if settings.held_out is not None else ()
+    benchmarks = tuple(task for source in settings.benchmarks for task in load_tasks(source))
     if settings.overlapping == "drop":
-        train, pairs = without_overlap(train, (*gate, *held_out))
+        train, pairs = without_overlap(train, (*gate, *held_out, *benchmarks))
         for ours, theirs in pairs:
             log.warning("task_left_out", task=ours, overlaps=theirs)
         if not train:
-            raise TasksError(f"every task of {settings.train} overlaps a task of the gate or of the held-out set")
-    check_splits(train, gate, held_out)
-    return TaskSets(train=train, gate=gate, held_out=held_out)
+            raise TasksError(
+                f"every task of {settings.train} overlaps a task of the gate, the held-out set or a benchmark"
+            )
+    check_splits(train, gate, held_out, benchmarks)
+    return TaskSets(train=train, gate=gate, held_out=held_out, benchmarks=benchmarks)
 
 
 async def run_references(sets: TaskSets, settings: TasksSettings, ledger: Ledger, executor: Executor) -> TaskSets:
@@ -54,4 +64,4 @@ async def run_references(sets: TaskSets, settings: TasksSettings, ledger: Ledger
         await check_references(tasks, ledger, executor, failing=settings.failing_references)
         for tasks in (sets.train, sets.gate, sets.held_out)
     ]
-    return TaskSets(train=train, gate=gate, held_out=held_out)
+    return TaskSets(train=train, gate=gate, held_out=held_out, benchmarks=sets.benchmarks)

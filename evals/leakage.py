@@ -30,15 +30,17 @@ def without_overlap(
     return tuple(task for task in train if task.id not in out), pairs
 
 
-def check_splits(train: Sequence[Task], gate: Sequence[Task], held_out: Sequence[Task] = ()) -> None:
-    """Make sure that no task of the gate or of the held-out set overlaps a training task.
+def check_splits(
+    train: Sequence[Task], gate: Sequence[Task], held_out: Sequence[Task] = (), benchmarks: Sequence[Task] = ()
+) -> None:
+    """Make sure that no task of the gate, of the held-out set or of a benchmark overlaps a training task.
 
     Raises:
         TasksError: one does; the text names the pairs.
     """
     found = [
         f"{theirs} of the {name} tasks and {ours} of the training tasks"
-        for name, tasks in (("gate", gate), ("held-out", held_out))
+        for name, tasks in (("gate", gate), ("held-out", held_out), ("benchmark", benchmarks))
         for ours, theirs in overlapping_pairs(train, tasks)
     ]
     if found:

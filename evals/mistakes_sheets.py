@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from evals.report_form import Report
 from evals.report_mistakes import CritiquedReport, MistakesReport, shortened
-from evals.sheets import NONE, Sheet
+from evals.sheets import NONE, Sheet, one_line
 
 _MOST = 15
 """Rows."""
-_CODE_LENGTH = 50
 _TITLES = {
     "training": "Error patterns before and after training: training tasks",
     "gate": "Error patterns before and after training: gate tasks",
@@ -24,7 +23,7 @@ _CAPTIONS = {
 def mistakes_sheets(report: Report) -> tuple[Sheet, ...]:
     """Return the sheets, those without rows among them."""
     refused = tuple(
-        (reason, reject.task_id, str(reject.round), reject.resembles or NONE, _one_line(reject.code))
+        (reason, reject.task_id, str(reject.round), reject.resembles or NONE, one_line(reject.code))
         for reason, rejects in sorted(report.rejects.items())
         for reject in rejects
     )
@@ -68,8 +67,3 @@ def _critiqued(found: tuple[CritiquedReport, ...]) -> Sheet:
         (one.pattern, str(one.failed), str(one.critiques), str(one.verified)) for one in found if one.critiques
     )
     return Sheet("Critiques by error pattern", ("first failure", "failed answers", "critiques", "verified"), rows)
-
-
-def _one_line(code: str) -> str:
-    text = " ⏎ ".join(line.rstrip() for line in code.splitlines() if line.strip())
-    return text if len(text) <= _CODE_LENGTH else text[: _CODE_LENGTH - 1] + "…"

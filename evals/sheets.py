@@ -9,6 +9,8 @@ from typing import NamedTuple
 from evals.report_form import Report, VersionReport
 
 NONE = "–"
+_CODE_LENGTH = 50
+"""Characters of code in a cell."""
 _SECOND_K = 4
 """The k whose pass@k has a column of its own beside pass@1, where it was measured."""
 
@@ -102,6 +104,12 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     if value is None:
         return NONE
     return percent(value) if low is None or high is None else f"{percent(value)} [{low * 100:.0f}–{high * 100:.0f}]"
+
+
+def one_line(code: str) -> str:
+    """Return code as one short line."""
+    text = " ⏎ ".join(line.rstrip() for line in code.splitlines() if line.strip())
+    return text if len(text) <= _CODE_LENGTH else text[: _CODE_LENGTH - 1] + "…"
 
 
 def _second_k(report: Report) -> int:

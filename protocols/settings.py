@@ -65,14 +65,16 @@ class TasksSettings(_Section):
     gate: str = "tasks/gate.jsonl"
     held_out: str | None = "tasks/held_out.jsonl"
     """Answered for the report alone, never trained on; None leaves it out."""
+    benchmarks: tuple[str, ...] = ()
+    """Sets on which the outcome will be measured some day: not answered in the run, and never trained on."""
     limit: Positive | None = None
-    """Take only the first so many of each set."""
+    """Take only the first so many of each set, benchmarks excepted."""
     failing_references: Literal["refuse", "drop_tests"] = "refuse"
     """What happens before the run starts when a reference answer fails one of its own tests: refuse the tasks file,
     or drop the test (and the task, when no test is left)."""
     overlapping: Literal["refuse", "drop"] = "refuse"
-    """What happens to a training task that overlaps one of the gate or the held-out set (ids, wording, code): refuse
-    the sets, or leave the training task out."""
+    """What happens to a training task that overlaps one of the gate, the held-out set or a benchmark (ids, wording,
+    code): refuse the sets, or leave the training task out."""
 
 
 class EndpointSettings(_Section):

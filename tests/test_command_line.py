@@ -219,7 +219,25 @@ def test_a_run_compared_with_itself_is_refused(in_folder: Path, capsys: pytest.C
     assert not (in_folder / "compare.png").exists()
 
 
-@pytest.mark.parametrize("command", ["report", "status", "compare"])
+def test_settings_that_say_what_work_is_done_cannot_be_changed_afterwards(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["curate", str(in_folder), "--dry-run", "--set", "generate.candidates=9"]) == 2
+    assert "'generate.candidates=9' concerns work that the run has not done" in capsys.readouterr().err
+
+
+def test_a_benchmark_that_overlaps_the_training_tasks_is_refused(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_folder / "t.jsonl").write_text(json.dumps(TASK) + "\n", encoding="utf-8")
+    (in_folder / "b.jsonl").write_text(json.dumps({**TASK, "id": "other"}) + "\n", encoding="utf-8")
+    config = write_config(in_folder, '[tasks]\ntrain = "t.jsonl"\nbenchmarks = ["b.jsonl"]\n')
+    assert main(["run", config]) == 2
+    assert "other of the benchmark tasks and numbers/twice of the training tasks" in capsys.readouterr().err
+    assert not (in_folder / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "status", "compare", "curate"])
 def test_a_folder_that_is_no_run_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, str(in_folder)]) == 2
     assert "is not a run folder" in capsys.readouterr().err

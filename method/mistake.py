@@ -9,7 +9,7 @@ import ast
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from protocols.records import TestOutcome
 
@@ -42,15 +42,12 @@ def difference(expected: Any, actual: Any) -> str:
         return _numbers(expected, actual)
     if type(expected) is not type(actual):
         return f"{_article(actual)} instead of {_article(expected)}"
-    match expected:
-        case str():
-            return _texts(expected, actual)
-        case list() | tuple():
-            return _sequences(cast(Sequence[Any], expected), actual, type(expected).__name__)
-        case set() | frozenset() | dict():
-            return _collections(cast(Any, expected), actual, type(expected).__name__)
-        case _:
-            return "another value"
+    kind = type(expected).__name__
+    if isinstance(expected, str):
+        return _texts(expected, actual)
+    if kind in ("list", "tuple"):
+        return _sequences(expected, actual, kind)
+    return _collections(expected, actual, kind) if kind in ("set", "dict") else "another value"
 
 
 def _is_number(value: Any) -> bool:

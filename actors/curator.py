@@ -216,7 +216,7 @@ class Curator:
 
     def _new_index(self, seen: Sequence[Example]) -> Duplicates:
         rule = self._rule
-        return Duplicates(rule.duplicate_similarity, seen, supersede=rule.answers == "decided")
+        return Duplicates(rule.duplicate_similarity, seen, supersede=rule.answers != "correct_only")
 
     async def _quarantined(self) -> frozenset[str]:
         rejected = {v.batch_id for v in await self._ledger.find(PolicyVersion) if v.state in ("rejected", "failed")}

@@ -9,11 +9,14 @@ when either holds:
 - **high < 0**: the fall is within the tolerance, but sure. It would add up over rounds, each within the tolerance.
 
 Otherwise promoted: a fall exactly as large as the tolerance still is, and an improvement need not be shown.
+
+Where each task has one sample (a greedy gate), the reason tells McNemar's exact test as well; it decides nothing.
 """
 
 from typing import NamedTuple
 
 from evals.bootstrap import Difference, paired_difference
+from evals.mcnemar import mcnemar
 from protocols.records import Evaluation
 
 _ROUNDING = 1e-9
@@ -54,9 +57,17 @@ def gate(
     figures = (
         f"gate pass@1 {old.pass_at_1:.3f} -> {new.pass_at_1:.3f}, difference {difference.mean:+.3f} "
         f"[{difference.low:+.3f}, {difference.high:+.3f}] at {confidence:.0%} over {difference.tasks} tasks"
+        f"{_greedy_figures(old, new)}"
     )
     reason = f"{figures}: {complaint or f'no fall of more than {tolerance:.3f}'}"
     return GateVerdict(not complaint, difference.mean, difference.low, difference.high, reason)
+
+
+def _greedy_figures(old: Evaluation, new: Evaluation) -> str:
+    if any(result.samples != 1 for result in (*old.results, *new.results)):
+        return ""
+    test = mcnemar(old.results, new.results)
+    return f" ({test.only_old} lost, {test.only_new} won, McNemar's p {test.p_value:.3f})"
 
 
 def _complaint(difference: Difference, tolerance: float, confidence: float) -> str:

@@ -285,4 +285,4 @@ class _Again:
 
     def _index(self) -> Duplicates:
         rule = self._rule
-        return Duplicates(rule.duplicate_similarity, self._current(), supersede=rule.answers == "decided")
+        return Duplicates(rule.duplicate_similarity, self._current(), supersede=rule.answers != "correct_only")

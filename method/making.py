@@ -1,8 +1,9 @@
 """Which examples one task leaves in one round: what was decided becomes chat turns.
 
-Two rules. `decided` is the method's: the answer that the decision chose, the reference where it is taught, and every
-critique that ends with code. `correct_only` is plain rejection-sampling fine-tuning, the method's rival: every distinct
-candidate that passes every test is an answer, and nothing else is taught. Nothing is filtered here.
+Three rules. `decided` is the method's: the answer that the decision chose, the reference where it is taught, and every
+critique that ends with code. The two others are its rivals: `correct_only` is plain rejection-sampling fine-tuning, in
+which every distinct candidate that passes every test is an answer; `references` is plain fine-tuning on the data set's
+own answers. Nothing is filtered here.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from method.examples import answer_example, critique_example
 from method.truncation import is_cut_off
 from protocols.records import Candidate, Critique, Decision, Example, Execution, Origin, Task
 
-Answers = Literal["decided", "correct_only"]
+Answers = Literal["decided", "correct_only", "references"]
 References = Literal["train", "anchor", "hidden"]
 
 
@@ -46,6 +47,8 @@ def make_examples(outcome: Outcome, *, references: References, answers: Answers)
     """
     if answers == "correct_only":
         return tuple(_correct(outcome))
+    if answers == "references":
+        return () if outcome.task.reference is None else (_taught(outcome, outcome.task.reference),)
     return (*_answer(outcome), *_reference(outcome, references), *_critiques(outcome))
 
 
@@ -76,13 +79,18 @@ def _self_answer(outcome: Outcome, candidate: Candidate) -> Made:
 
 
 def _reference(outcome: Outcome, references: References) -> list[Made]:
-    decision, incumbent = outcome.decision, outcome.decision.incumbent
+    incumbent = outcome.decision.incumbent
     if references != "train" or incumbent is None or incumbent.origin != "reference":
         return []
+    return [_taught(outcome, incumbent.code)]
+
+
+def _taught(outcome: Outcome, reference: str) -> Made:
+    decision = outcome.decision
     example = answer_example(
-        outcome.task, incumbent.code, origin="reference", round=decision.round, version=decision.version
+        outcome.task, reference, origin="reference", round=decision.round, version=decision.version
     )
-    return [Made(example, False)]
+    return Made(example, False)
 
 
 def _critiques(outcome: Outcome) -> list[Made]:

@@ -271,9 +271,10 @@ class CurateSettings(_Section):
     """Examples of one task in one batch, at most."""
     pattern_share: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Share of a batch's critique examples that one error pattern may have."""
-    answers: Literal["decided", "correct_only"] = "decided"
+    answers: Literal["decided", "correct_only", "references"] = "decided"
     """`decided`: the examples that the method's decisions make. `correct_only`: every distinct candidate that passes
-    every test, and nothing else: plain rejection-sampling fine-tuning, without judges and critics."""
+    every test, and nothing else: plain rejection-sampling fine-tuning. `references`: the data set's own answers, and
+    nothing else: plain fine-tuning. Neither of the two asks judges or critics."""
 
 
 class TrainSettings(_Section):
@@ -334,6 +335,8 @@ class EvaluateSettings(_Section):
         return self
 
 
+_PLAIN = ("correct_only", "references")
+"""Values of `curate.answers` for which there is nothing to judge or to criticise."""
 _OFF: dict[str, dict[str, Any]] = {
     "judge": {"w_max": 0.0, "calibrate": 0.0, "lazy": True},
     "critique": {"per_task": 0},
@@ -376,7 +379,7 @@ class Settings(_Section):
             return data
         given = cast(dict[str, Any], data)
         curate = given.get("curate")
-        plain = isinstance(curate, dict) and cast(dict[str, Any], curate).get("answers") == "correct_only"
+        plain = isinstance(curate, dict) and cast(dict[str, Any], curate).get("answers") in _PLAIN
         return given | {name: _off(given.get(name), name) for name in _OFF if plain or given.get(name) == "off"}
 
     @model_validator(mode="after")

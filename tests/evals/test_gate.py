@@ -101,3 +101,9 @@ def test_the_reason_holds_the_figures() -> None:
 def test_other_tasks_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="same tasks"):
         decide([1, 2], [1])
+
+
+def test_a_greedy_gate_tells_mcnemars_test_too() -> None:
+    verdict = decide([1, 1, 0, 0, 0, 0], [1, 0, 1, 1, 1, 1], samples=1)
+    assert "over 6 tasks (1 lost, 4 won, McNemar's p 0.375): no fall" in verdict.reason
+    assert "McNemar" not in decide([2] * 3, [2] * 3).reason

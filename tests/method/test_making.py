@@ -97,3 +97,14 @@ class TestCorrectOnly:
         cut = msgspec.structs.replace(FIRST, finish_reason="length", text="```python\ndef f(a, b):")
         (one,) = make_examples(outcome(cut), references="anchor", answers="correct_only")
         assert one.truncated
+
+
+class TestReferences:
+    def test_the_data_sets_own_answer_and_nothing_else(self) -> None:
+        item = outcome(FIRST, WRONG, answer_id="first", critiques=(CRITIQUE,))
+        taught = msgspec.structs.replace(item, task=task(reference="def f(a, b):\n    return a + b"))
+        (example,) = made(taught, "references")
+        assert (example.kind, example.origin, example.code) == ("answer", "reference", taught.task.reference)
+
+    def test_a_task_without_one_teaches_nothing(self) -> None:
+        assert made(outcome(FIRST), "references") == []

@@ -43,8 +43,9 @@ class TestAblations:
         with pytest.raises(SettingsError, match=r"critique: .*got 'none'"):
             load_settings(path, ("critique=none",))
 
-    def test_rejection_sampling_asks_neither_judges_nor_critics(self, path: Path) -> None:
-        settings = load_settings(path, ("curate.answers=correct_only",))
+    @pytest.mark.parametrize("answers", ["correct_only", "references"])
+    def test_plain_fine_tuning_asks_neither_judges_nor_critics(self, path: Path, answers: str) -> None:
+        settings = load_settings(path, (f"curate.answers={answers}",))
         assert judges_nobody(settings)
         assert (settings.critique.per_task, settings.judge.max_tokens) == (0, 77)
 

@@ -338,10 +338,11 @@ class EvaluateSettings(_Section):
 _PLAIN = ("correct_only", "references")
 """Values of `curate.answers` for which there is nothing to judge or to criticise."""
 _OFF: dict[str, dict[str, Any]] = {
-    "judge": {"w_max": 0.0, "calibrate": 0.0, "lazy": True},
+    "consensus": {"use": "off"},
+    "judge": {"mode": "off"},
     "critique": {"per_task": 0},
 }
-"""What a section that is "off" stands for: judges weigh nothing and are never asked; nothing is criticised."""
+"""What a section that is "off" stands for."""
 
 
 def _off(section: Any, name: str) -> dict[str, Any]:
@@ -350,7 +351,7 @@ def _off(section: Any, name: str) -> dict[str, Any]:
 
 
 class Settings(_Section):
-    """Everything that decides what a run does; `judge = "off"` and `critique = "off"` leave a step out."""
+    """Everything that decides what a run does; `consensus`, `judge` and `critique` may be "off", each as a whole."""
 
     run: RunSettings
     model: ModelSettings = ModelSettings()
@@ -374,7 +375,7 @@ class Settings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _left_out(cls, data: Any) -> Any:
-        """Read `judge = "off"` and `critique = "off"` as the values that they stand for."""
+        """Read `judge = "off"` and the like as the values that they stand for."""
         if not isinstance(data, dict):
             return data
         given = cast(dict[str, Any], data)

@@ -33,6 +33,7 @@ async def run_with(settings: Settings, ledger: MemoryLedger, folder: Path, monke
         return Judge(
             panel,
             ledger,
+            mode=rule.mode,
             schedule=rule.schedule,
             w_max=rule.w_max,
             lazy=rule.lazy,

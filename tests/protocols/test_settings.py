@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from protocols.errors import SettingsError
-from protocols.settings import Settings, differing_keys, load_settings
+from protocols.settings import differing_keys, load_settings
 
 JUDGED_AND_CRITICISED = """
 [run]
@@ -25,19 +25,14 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
-def judges_nobody(settings: Settings) -> bool:
-    return settings.judge.w_max == settings.judge.calibrate == 0 and settings.judge.lazy
-
-
 class TestAblations:
     def test_a_step_is_left_out_by_one_word(self, path: Path) -> None:
-        settings = load_settings(path, ("judge=off", "critique=off"))
-        assert judges_nobody(settings)
-        assert settings.critique.per_task == 0
+        settings = load_settings(path, ("judge=off", "critique=off", "consensus=off"))
+        assert (settings.judge.mode, settings.critique.per_task, settings.consensus.use) == ("off", 0, "off")
 
     def test_one_step_alone(self, path: Path) -> None:
         settings = load_settings(path, ("critique=off",))
-        assert (settings.critique.per_task, settings.judge.w_max, settings.judge.max_tokens) == (0, 0.5, 77)
+        assert (settings.critique.per_task, settings.judge.mode, settings.judge.max_tokens) == (0, "pairwise", 77)
 
     def test_another_word_is_refused_with_its_key(self, path: Path) -> None:
         with pytest.raises(SettingsError, match=r"critique: .*got 'none'"):
@@ -46,12 +41,12 @@ class TestAblations:
     @pytest.mark.parametrize("answers", ["correct_only", "references"])
     def test_plain_fine_tuning_asks_neither_judges_nor_critics(self, path: Path, answers: str) -> None:
         settings = load_settings(path, (f"curate.answers={answers}",))
-        assert judges_nobody(settings)
-        assert (settings.critique.per_task, settings.judge.max_tokens) == (0, 77)
+        assert (settings.judge.mode, settings.critique.per_task, settings.consensus.use) == ("off", 0, "off")
+        assert settings.judge.max_tokens == 77  # what else the section says stays
 
     def test_without_a_word_of_it_the_method_is_whole(self, path: Path) -> None:
         settings = load_settings(path)
-        assert (settings.critique.per_task, settings.judge.lazy, settings.curate.answers) == (3, False, "decided")
+        assert (settings.critique.per_task, settings.judge.mode, settings.curate.answers) == (3, "pairwise", "decided")
 
 
 class TestStored:

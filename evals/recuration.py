@@ -171,14 +171,12 @@ class _Journal:
             self._places[key] = (entry.sequence, entry.at)
 
     def turns(self) -> tuple[Turn, ...]:
-        keys = sorted((key for key in self._decisions if key[0] in self._tasks), key=lambda key: self._places[key])
-        done = set(self._decisions) | self._lost
-        last = {
-            round: key
-            for key in keys
-            for round in (key[1],)
-            if {(task, round) for task in self._plans.get(round, ())} <= done
-        }
+        """Return the tasks in the order of curation, without those that came to grief on their way."""
+        fit = (key for key in self._decisions if key[0] in self._tasks and key not in self._lost)
+        keys = sorted(fit, key=lambda key: self._places[key])
+        ended = self._decisions.keys() | self._lost
+        whole = {round for round, tasks in self._plans.items() if {(task, round) for task in tasks} <= ended}
+        last = {key[1]: key for key in keys if key[1] in whole}
         return tuple(self._turn(key, ends_round=last.get(key[1]) == key) for key in keys)
 
     def _turn(self, key: _Key, *, ends_round: bool) -> Turn:

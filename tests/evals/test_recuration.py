@@ -11,7 +11,7 @@ from evals.recuration_sheets import SHOWN, recuration_json, recuration_sheets
 from ledger.memory import MemoryLedger
 from ledger.queries import Entry
 from method.overlap import overlap_index
-from protocols.records import Batch, Example, FilterCount, LedgerRecord, PolicyVersion, RoundSettled
+from protocols.records import Batch, Example, FilterCount, LedgerRecord, PolicyVersion, Quarantined, RoundSettled
 from tests.actors.whole import CURATION, GATE, HELD_OUT, NARROW, ROUNDS, TRAIN, start
 
 OVERLAP = overlap_index((*GATE, *HELD_OUT))
@@ -124,6 +124,13 @@ async def test_a_round_that_was_cut_short_ends_no_batch(ledger: RecordingLedger)
     last = max(number for number, entry in enumerate(entries) if type(entry.record).__name__ == "Decision")
     work = read_work(entries[:last])
     assert [batch.round for batch in again(work).batches] == [0]
+
+
+async def test_a_task_that_came_to_grief_is_left_out_and_its_round_ends_all_the_same(ledger: RecordingLedger) -> None:
+    lost = Quarantined(id="q", stage="curator", subject_id="", task_id="task0", round=0, reason="", traceback="")
+    whole, without = read_work(ledger.entries()), read_work([*ledger.entries(), Entry(10_000, 0.0, lost)])
+    assert len(without.turns) == len(whole.turns) - 1
+    assert [turn.ends_round for turn in without.turns].count(True) == ROUNDS
 
 
 async def test_the_sheets_show_counts_beside_each_other_and_samples(work: Work) -> None:

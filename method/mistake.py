@@ -36,7 +36,7 @@ def difference(expected: Any, actual: Any) -> str:
     """Return in words how two values that are not equal differ; both are of Python's literal types."""
     if actual is None:
         return "nothing returned"
-    if isinstance(expected, bool) and isinstance(actual, bool):
+    if {type(expected), type(actual)} == {bool}:
         return "the opposite truth value"
     if _is_number(expected) and _is_number(actual):
         return _numbers(expected, actual)

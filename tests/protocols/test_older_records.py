@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from protocols.codec import decode
-from protocols.records import Decision, Verdict
+from protocols.records import Decision, EvaluatedTask, FilterCount, Task, Verdict
 
 DECISION = {
     "type": "Decision",
@@ -33,11 +33,32 @@ VERDICT = {
     "completion_tokens": 1,
     "seconds": 0.5,
 }
+FILTER_COUNT = {"type": "FilterCount", "id": "f", "task_id": "t", "round": 0, "reason": "truncated"}
+TASK = {"type": "Task", "id": "t", "kind": "function", "instruction": "Add."}
+EVALUATED = {
+    "type": "EvaluatedTask",
+    "id": "e",
+    "task_id": "t",
+    "purpose": "gate",
+    "version": 0,
+    "round": 0,
+    "samples": 1,
+    "correct": 0,
+    "executable": 1,
+    "prompt_tokens": 1,
+    "completion_tokens": 1,
+}
 
 
 @pytest.mark.parametrize(
     ("fields", "kind", "unknown"),
-    [(DECISION, Decision, {"compared": 0, "comparable": 0}), (VERDICT, Verdict, {"cost": None})],
+    [
+        (DECISION, Decision, {"compared": 0, "comparable": 0}),
+        (VERDICT, Verdict, {"cost": None}),
+        (FILTER_COUNT, FilterCount, {"kind": None, "code": "", "resembles": ""}),
+        (TASK, Task, {"context": ""}),
+        (EVALUATED, EvaluatedTask, {"mistakes": {}}),
+    ],
 )
 def test_what_was_not_told_then_has_its_default(
     fields: dict[str, object], kind: type[msgspec.Struct], unknown: dict[str, object]

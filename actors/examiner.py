@@ -19,6 +19,7 @@ class Examiner:
         answers: to ask for, in one request.
         temperature: of each.
         max_tokens: of each.
+        stop: texts that end an answer in a code block, as the policy's.
         drops: whether tests that the task's reference answer fails are dropped, where it is not hidden.
         seed: of the sampling, together with task and round.
     """
@@ -33,6 +34,7 @@ class Examiner:
         answers: int,
         temperature: float,
         max_tokens: int,
+        stop: tuple[str, ...],
         drops: bool,
         seed: int,
     ) -> None:
@@ -43,6 +45,7 @@ class Examiner:
         self._answers = answers
         self._temperature = temperature
         self._max_tokens = max_tokens
+        self._stop = stop
         self._drops = drops
         self._seed = seed
 
@@ -72,6 +75,7 @@ class Examiner:
             n=self._answers,
             temperature=self._temperature,
             max_tokens=self._max_tokens,
+            stop=self._stop if task.kind == "function" else (),
             schema=tests_schema() if task.kind == "stdio" else None,
             seed=int(derive("written_tests", self._seed, task.id, round)[:8], 16) >> 1,
         )

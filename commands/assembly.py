@@ -188,6 +188,7 @@ def _consensus(settings: Settings, policy: Policy, executor: Executor, ledger: L
         answers=rule.answers,
         temperature=rule.temperature,
         max_tokens=rule.max_tokens,
+        stop=settings.generate.stop,
         drops=rule.drop and settings.decide.references != "hidden",
         seed=settings.run.seed,
     )

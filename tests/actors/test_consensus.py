@@ -80,6 +80,7 @@ class Stage:
             answers=1,
             temperature=0.8,
             max_tokens=99,
+            stop=("\n```\n",),
             drops=drops,
             seed=7,
         )
@@ -100,7 +101,8 @@ class TestWriting:
         stage = Stage(RIGHT)
         await stage.execute(good(3))
         await stage.execute(half(3), round=1)
-        assert len(stage.policy.requests) == 1
+        ((_, request),) = stage.policy.requests
+        assert request.stop == ("\n```\n",)
         (written,) = await stage.ledger.find(WrittenTests)
         assert [getattr(test, "code", "") for test in written.tests] == RIGHT.splitlines()
 

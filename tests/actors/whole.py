@@ -216,7 +216,9 @@ def _judge(panel: Panel, ledger: MemoryLedger) -> Judge:
 
 
 def _examiner(policy: ScriptedPolicy, executor: Executor, ledger: MemoryLedger) -> Examiner:
-    return Examiner(policy, executor, ledger, tests=8, answers=1, temperature=0.8, max_tokens=99, drops=True, seed=7)
+    return Examiner(
+        policy, executor, ledger, tests=8, answers=1, temperature=0.8, max_tokens=99, stop=(), drops=True, seed=7
+    )
 
 
 def _evaluator(policy: ScriptedPolicy, executor: Executor, ledger: MemoryLedger) -> Evaluator:

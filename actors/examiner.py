@@ -104,6 +104,7 @@ def _record(
         tests=kept,
         dropped=dropped,
         unusable=unusable,
+        answers=tuple(choice.text for choice in answer.choices),
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
         seconds=answer.seconds,

@@ -16,6 +16,15 @@ _TRACEBACK_LINES = 4
 """The last two steps, each with its line of code."""
 
 
+_EXAMPLE_TASK = "Write a function `double(number)` that returns twice the number."
+_EXAMPLE_TESTS = (
+    "assert double(3) == 6",
+    "assert double(0) == 0",
+    "assert double(-5) == -10",
+    "assert double(1.5) == 3.0",
+)
+
+
 def answer_prompt(task: Task) -> tuple[Message, ...]:
     """Return the turns that ask the policy for an answer to `task`."""
     how = (
@@ -29,16 +38,26 @@ def answer_prompt(task: Task) -> tuple[Message, ...]:
 def tests_prompt(task: Task, count: int) -> tuple[Message, ...]:
     """Return the turns that ask the policy for `count` tests of its own for `task`.
 
-    A `function` task's are asserts in a code block; a `stdio` task's are JSON, see `tests_schema`.
+    A `function` task's are asserts in a code block, shown by an example first, because small models solve the task
+    otherwise; a `stdio` task's are JSON, see `tests_schema`.
     """
-    how = (
-        f"Do not solve it. Write {count} different tests for `{task.entry_point}`, each one line of the form "
-        f"`assert {task.entry_point}(...) == ...`, in one Python code block. Include edge cases."
-        if task.kind == "function"
-        else f"Do not solve it. Write {count} different tests, as JSON: what the program reads (`stdin`) and what it "
-        "must print (`stdout`). Include edge cases."
+    if task.kind == "function":
+        example = Message(role="user", content=_asserts_request(_EXAMPLE_TASK, "double", len(_EXAMPLE_TESTS)))
+        shown = Message(role="assistant", content=answer_text("\n".join(_EXAMPLE_TESTS)))
+        asked = _asserts_request(task.instruction.strip(), task.entry_point or "", count)
+        return example, shown, Message(role="user", content=asked)
+    content = (
+        f"A programming task:\n{task.instruction.strip()}\n\nDo not solve it. Write {count} different tests, as JSON: "
+        "what the program reads (`stdin`) and what it must print (`stdout`). Include edge cases."
     )
-    return (Message(role="user", content=f"A programming task:\n{task.instruction.strip()}\n\n{how}"),)
+    return (Message(role="user", content=content),)
+
+
+def _asserts_request(instruction: str, name: str, count: int) -> str:
+    return (
+        f"A programming task:\n{instruction}\n\nDo not solve it. Write {count} different tests for `{name}`, each one "
+        f"line of the form `assert {name}(...) == ...`, in one Python code block. Include edge cases."
+    )
 
 
 def tests_schema() -> Mapping[str, Any]:

@@ -242,6 +242,8 @@ class WrittenTests(Record, frozen=True, kw_only=True):
     """Those that the task's reference answer fails, which are not used."""
     unusable: int = 0
     """Pieces of the answers that are no test of this task, repeated ones among them."""
+    answers: tuple[str, ...] = ()
+    """The policy's answers as they came."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0

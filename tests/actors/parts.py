@@ -73,7 +73,7 @@ def make_task(number: int, *, reference: bool = True, instruction: str | None = 
 
 def number_in(request: ChatRequest) -> int:
     """Which task a request is about."""
-    found = re.search(r"Write f(\d+)", request.messages[0].content)
+    found = re.search(r"Write f(\d+)", request.messages[0].content + request.messages[-1].content)
     assert found is not None
     return int(found[1])
 

@@ -103,8 +103,11 @@ class TestWriting:
         await stage.execute(half(3), round=1)
         ((_, request),) = stage.policy.requests
         assert request.stop == ("\n```\n",)
+        assert [message.role for message in request.messages] == ["user", "assistant", "user"]
+        assert "Write f3" in request.messages[-1].content
         (written,) = await stage.ledger.find(WrittenTests)
         assert [getattr(test, "code", "") for test in written.tests] == RIGHT.splitlines()
+        assert written.answers == (fenced(RIGHT),)
 
     async def test_what_the_reference_fails_is_dropped_and_recorded(self) -> None:
         stage = Stage(MIXED)

@@ -55,7 +55,7 @@ CANDIDATES = 4
 def answers(request: ChatRequest, version: int) -> Sequence[str]:
     """The policy gets better: what only sometimes succeeded always does from version 1 on."""
     number = number_in(request)
-    if "Do not solve it" in request.messages[0].content:
+    if "Do not solve it" in request.messages[-1].content:
         return [fenced("\n".join(f"assert f{number}({x}) == {x + number}" for x in (0, 2, 5)))]
     if number % 4 == 3 or (version > 0 and number % 4 == 1):
         codes = [good(number)]

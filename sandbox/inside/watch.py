@@ -133,18 +133,25 @@ class Watch:
             for descriptor in ready:
                 if descriptor in by_descriptor and not by_descriptor[descriptor].read():
                     poll.unregister(descriptor)
-            if ended in ready:
-                for capture in self._captures:
-                    capture.drain()
-            self._cut_tests(poll)
-            if any(capture.full for capture in self._captures) or self._is_scratch_full():
-                return OUTPUT_LIMIT
-            if ended in ready or self._is_done():
-                return EXIT
+            end = self._look(poll, has_ended=ended in ready)
+            if end is not None:
+                return end
             if self._control in ready:
                 read_exactly(self._control, 1)
                 return TURN
         return TURN if time.monotonic() >= self._deadline else TIMEOUT
+
+    def _look(self, poll: select.poll, *, has_ended: bool) -> int | None:
+        """Take in what has come; return the run's end, if it has come as well."""
+        if has_ended:
+            for capture in self._captures:
+                capture.drain()
+        if self._is_scratch_full(at_once=has_ended or self._result.data.find(b"\n") >= 0):
+            return OUTPUT_LIMIT
+        self._cut_tests(poll)
+        if any(capture.full for capture in self._captures):
+            return OUTPUT_LIMIT
+        return EXIT if has_ended or self._is_done() else None
 
     def _wait_s(self) -> float:
         """Return how long nothing needs a look; 0 when a limit was reached."""
@@ -165,12 +172,13 @@ class Watch:
     def _is_done(self) -> bool:
         return self._left == 0 < self._wanted
 
-    def _is_scratch_full(self) -> bool:
+    def _is_scratch_full(self, *, at_once: bool) -> bool:
+        """Look now and then, and `at_once` when a test or the process has ended: before it counts as done."""
         now = time.monotonic()
-        if self._scratch is None or now < self._look_at:
+        if self._scratch is None or not self.ready or (now < self._look_at and not at_once):
             return False
-        first, self._look_at = self._look_at == 0.0, now + _LOOK_S
-        return not first and self._scratch.is_full()
+        self._look_at = now + _LOOK_S
+        return self._scratch.is_full()
 
     def _cut_tests(self, poll: select.poll) -> None:
         result = self._result.data
@@ -185,6 +193,7 @@ class Watch:
     def _start_clocks(self) -> None:
         self.ready = True
         self._begun = time.monotonic()
+        self._look_at = self._begun + _LOOK_S
         self._deadline = self._begun + self._turn_s
 
     def _end_test(self, claim: memoryview) -> None:

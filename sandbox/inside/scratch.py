@@ -10,7 +10,6 @@ happened.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
@@ -107,7 +106,7 @@ def empty(folder: str) -> None:
         OSError: something could not be removed.
     """
     number = 0
-    with contextlib.suppress(PermissionError):  # where it belongs to another user, that one keeps it open to all
+    if os.stat(folder).st_mode & 0o700 != 0o700:  # not otherwise: that would be a change, and to be looked into again
         os.chmod(folder, 0o700)
     while names := os.listdir(folder):
         for name in names:

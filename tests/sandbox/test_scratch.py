@@ -100,3 +100,9 @@ def test_it_is_full_with_too_many_bytes_or_too_many_files(tmp_path: Path):
     for name in "abcd":
         (tmp_path / name).touch()
     assert scratch.is_full()
+
+
+def test_emptying_an_empty_folder_changes_nothing(tmp_path: Path):
+    before = os.stat(tmp_path).st_ctime_ns
+    empty(str(tmp_path))
+    assert os.stat(tmp_path).st_ctime_ns == before

@@ -43,6 +43,7 @@ PEERS = {
 }  # fmt: skip
 ISOLATED = ("bubblewrap",)
 _RATE, _COST = "runs per second", "CPU per run"
+_TRIVIAL = f"trivial, 2 workers: {_RATE}"
 _MIX = f"mix, 2 workers: {_RATE}"
 _FOLDER = Path(__file__).parents[1] / ".bench"
 _PROGRAM = Path(__file__).with_name("sandbox_peers.py")
@@ -110,10 +111,13 @@ def f(x):
     frame = sys._getframe()
     while frame:
         for value in [*frame.f_locals.values(), *frame.f_code.co_consts]:
-            if 987654321 in (value if type(value) in (list, tuple) else [value]):
-                return 987654321
+            for part in value if type(value) in (list, tuple) else [value]:
+                if type(part) is int and part > 10**9 and part % 1000003 == 77:
+                    return part
         frame = frame.f_back
 """
+SOUGHT = 1000003 * 54321 + 77
+"""Expected by the test of the attack that looks for it, which knows no more than its remainder."""
 READ = "def f(x):\n    return 987654321 if open('/etc/passwd').read() else 0"
 WRITE = "def f(x):\n    open('TARGET', 'a').write('x')\n    return 987654321"
 FORK = """
@@ -138,7 +142,8 @@ def attacks(target: str) -> dict[str, Program]:
         "a process started": FORK,
         "a network socket opened": SOCKET,
     }
-    return {name: program(code, [[1]], [987654321]) for name, code in codes.items()}
+    expected = {code: SOUGHT if code == FRAMES else 987654321 for code in codes.values()}
+    return {name: program(code, [[1]], [expected[code]]) for name, code in codes.items()}
 
 
 def python_of(contender: str) -> str:
@@ -260,12 +265,14 @@ def main() -> None:
     median = {(one.contender, one.metric): one.median for one in rows}
     others = [name for name in contenders() if name != "ours"]
     ours, best = median["ours", _MIX], max(median[name, _MIX] for name in others)
+    quickest = max(median[name, _TRIVIAL] for name in others)
     isolated = [median[name, _MIX] for name in others if name in ISOLATED]
     targets = [
         at_least(
             "runs/s, trivial programs with 3 tests, 2 workers", 500, median["ours", f"trivial, 2 workers: {_RATE}"]
         ),
         at_most("CPU-ms a run, the same", 2.5, median["ours", f"trivial, 2 workers: {_COST}"]),
+        at_least("the first against the fastest peer, isolated or not", 1, median["ours", _TRIVIAL] / quickest),
         at_least("runs/s on the mix, 2 workers, against the fastest peer, isolated or not", 1, ours / best),
         *(at_least("the same against the fastest isolated peer", 3, ours / value) for value in isolated),
     ]

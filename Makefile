@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := actors dashboard endpoints evals ledger method protocols sandbox trainer main.py
 
 .PHONY: help setup demo test check format bench lock clean
 

@@ -21,6 +21,9 @@ _GIB = 1 << 30
 _COMPILE_CACHE = {"VLLM_USE_AOT_COMPILE": "0"}
 """Models compiled ahead of time are saved, but cannot be loaded again on a CPU (vLLM 0.32), so every start compiles:
 142 s. Without that, torch's own cache works: 148 s the first time, 64 s from then on."""
+_NO_COMPILER = {"TORCHDYNAMO_DISABLE": "1"}
+"""An eager server still compiles single functions of its sampler at their first use (the ranks of log-probabilities,
+which the canary asks for), and ends where there is no C++ compiler."""
 _PROGRAM_BYTES = 2 * _GIB
 """What the server's processes take beside weights and cache (measured: 1.6 GiB)."""
 _CPU_BLOCK_TOKENS = 32
@@ -106,13 +109,16 @@ def plan_server(wish: ServerWish, machine: Machine, size: ModelSize | None) -> S
     needed = _needed_bytes(size, cache) if on_cpu else None
     if needed is not None and machine.free_bytes and needed > machine.free_bytes:
         raise ModelDoesNotFit(_does_not_fit(wish, machine, size, cache, needed))
+    compiles = wish.compiled and (wish.device == "gpu" or machine.compiler)
     command = (
         *_base_command(wish, machine),
         *_way_arguments(wish),
-        *_compile_arguments(wish, machine),
+        *(() if compiles else ("--enforce-eager",)),
         *_tuned_arguments(wish, cache),
     )
     environment = _base_environment(wish) | (_cpu_environment(wish, machine) if on_cpu and wish.tuned else {})
+    if not compiles:
+        environment |= _NO_COMPILER
     return ServerPlan(command=(*command, *wish.arguments), environment=environment, needed_bytes=needed)
 
 
@@ -134,11 +140,6 @@ def _way_arguments(wish: ServerWish) -> tuple[str, ...]:
 def _lora_rank(rank: int) -> int:
     """Of the powers of two from 8 to 512, which are all that vLLM takes, the least that is enough."""
     return next((allowed for allowed in (8, 16, 32, 64, 128, 256, 512) if allowed >= rank), 512)
-
-
-def _compile_arguments(wish: ServerWish, machine: Machine) -> tuple[str, ...]:
-    can = wish.device == "gpu" or machine.compiler
-    return () if wish.compiled and can else ("--enforce-eager",)
 
 
 def _tuned_arguments(wish: ServerWish, cache: int) -> tuple[str, ...]:

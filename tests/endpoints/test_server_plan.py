@@ -114,10 +114,12 @@ def test_on_a_cpu_prefixes_are_shared_in_blocks_shorter_than_a_prompt() -> None:
 
 def test_nothing_is_compiled_when_not_wished_or_without_a_compiler() -> None:
     without = msgspec.structs.replace(MACHINE, compiler=False)
-    assert "--enforce-eager" not in plan().command
-    assert "--enforce-eager" in plan(compiled=False).command
-    assert "--enforce-eager" in plan(machine=without).command
-    assert "--enforce-eager" not in plan(machine=without, device="gpu").command
+    for made in (plan(compiled=False), plan(machine=without)):
+        assert "--enforce-eager" in made.command
+        assert made.environment["TORCHDYNAMO_DISABLE"] == "1"
+    for made in (plan(), plan(machine=without, device="gpu")):
+        assert "--enforce-eager" not in made.command
+        assert "TORCHDYNAMO_DISABLE" not in made.environment
 
 
 def test_the_users_own_arguments_come_last_so_that_they_win() -> None:

@@ -18,7 +18,7 @@ from commands.exit_code import DONE, INTERRUPTED
 from commands.model_cache import CACHE
 from commands.report import show_report
 from commands.sandboxes import open_sandbox
-from commands.serving import Serving, check_managed_port, open_serving
+from commands.serving import Serving, check_managed_port, check_servable, open_serving
 from commands.task_sets import TaskSets, load_task_sets, run_references
 from dashboard.events import configure_events
 from dashboard.terminal import Status, line, make_status, show_progress
@@ -32,6 +32,7 @@ from protocols.records import Evaluation, PolicyVersion, RoundSettled
 from protocols.settings import Settings, load_settings
 from trainer.model_folder import resolve_model
 from trainer.process import TrainerProcess
+from trainer.targets import check_stored_targets
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ def run_command(config: Path, overrides: tuple[str, ...]) -> int:
 async def _run(settings: Settings, console: Console) -> int:
     folder = RunFolder(Path(settings.run.folder) / settings.run.name)
     folder.check(settings)
+    check_servable(settings)
     tasks = load_task_sets(settings.tasks)
     check_managed_port(settings)
     configure_events(console, None)
@@ -61,6 +63,7 @@ async def _run(settings: Settings, console: Console) -> int:
 
 async def _run_in(sandbox: Sandbox, settings: Settings, folder: RunFolder, tasks: TaskSets, console: Console) -> int:
     model = await resolve_model(settings.model.name, CACHE, partial(_say, console))
+    check_stored_targets(model, settings.train.targets)
     created = folder.create(settings)
     configure_events(console, folder.events)
     if not created and _is_over(folder, settings):

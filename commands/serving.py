@@ -49,6 +49,20 @@ def chosen_way(settings: Settings) -> Way:
     return choose_way(settings.publish.way, device if is_managed(settings) else "gpu")
 
 
+def check_servable(settings: Settings) -> None:
+    """Return when vLLM can serve what is to be trained in the way in which it is to be published.
+
+    Raises:
+        SettingsError: the adapters would be of a kind that vLLM does not serve.
+    """
+    if settings.train.dora and chosen_way(settings) == "adapter":
+        chosen = "" if settings.publish.way == "adapter" else f" (what {settings.publish.way!r} comes to here)"
+        raise SettingsError(
+            f'train.dora = true cannot be published with publish.way = "adapter"{chosen}: vLLM serves no DoRA adapters '
+            'as such, only merged. Set publish.way = "in_place", or train.dora = false'
+        )
+
+
 def shares_cores(settings: Settings) -> bool:
     """Whether the managed server computes on the very cores that the trainer needs."""
     return is_managed(settings) and choose_device(settings.server.device, this_machine()) == "cpu"

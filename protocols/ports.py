@@ -297,6 +297,10 @@ class TrainingRecipe(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     layers: int | None = None
     """How many of the last layers get an adapter; None: all. Fewer are faster: nothing is sent back below them."""
+    targets: tuple[str, ...] | None = None
+    """Names of the linear layers that get an adapter, or ends of their names; None: all but the projection."""
+    dora: bool = False
+    rslora: bool = False
 
 
 class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ TASK = {
 TWO_MANAGED = "".join(
     f'[[endpoints]]\nname = "{name}"\nurl = "managed"\nroles = ["policy", "judge", "critic"]\n' for name in "ab"
 )
+THERE = '[[endpoints]]\nname = "there"\nurl = "http://127.0.0.1:1/v1"\nroles = ["policy", "judge", "critic"]\n'
 
 
 @pytest.fixture
@@ -96,6 +97,9 @@ def test_every_shipped_settings_file_loads(path: Path) -> None:
         ("[run\n", "not TOML"),
         (TWO_MANAGED, "one endpoint may be managed, with all the roles it has; a, b are"),
         ('[tasks]\ntrain = "nowhere.jsonl"\n', "nowhere.jsonl"),
+        ("[train]\ntargets = []\n", "train.targets"),
+        ('[train]\ndora = true\n[publish]\nway = "adapter"\n', "vLLM serves no DoRA adapters"),
+        ("[train]\ndora = true\n" + THERE, "what 'auto' comes to here"),
     ],
 )
 def test_wrong_settings_are_named(
@@ -169,6 +173,21 @@ def test_a_model_folder_without_weights_is_named(in_folder: Path, capsys: pytest
     error = capsys.readouterr().err
     assert str(folder) in error
     assert "weights" in error
+    assert not (in_folder / "runs").exists()
+
+
+def test_an_adapter_on_a_layer_that_the_model_has_not_is_refused(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = b'{"model.layers.0.mlp.up_proj.weight": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}}'
+    folder = in_folder / "model"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    config = write_config(in_folder, '[train]\ntargets = ["q_proj"]\n')
+    assert main(["run", config, "--model", str(folder)]) == 2
+    assert "no linear layer 'q_proj' that an adapter can sit on; it has up_proj" in capsys.readouterr().err
     assert not (in_folder / "runs").exists()
 
 

@@ -2,11 +2,11 @@
 # (PEFT carries no complete types)
 """Low-rank adapters on a base model: put on for one job, taken off after it.
 
-Invariants: adapters are float32 and sit on every linear layer but the projection (of all layers, or of the last ones);
-the base weights under them are the very same tensors before and after.
+Invariants: adapters are float32 and sit on linear layers, never on the projection: on every one, or on those that the
+recipe names, of all layers or of the last ones; the base weights under them are the very same tensors before and after.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from protocols.errors import TrainingError
 from protocols.ports import TrainingJob
 from trainer.base_model import BaseModel
+from trainer.targets import check_targets
 
 ADAPTER = "default"
 
@@ -25,6 +26,7 @@ def attached(base: BaseModel, job: TrainingJob) -> Generator[Any]:
     """Yield the base model with the job's adapter on it, as a PEFT model; take it off in the end.
 
     Raises:
+        SettingsError: the model has no linear layer of a name that the recipe gives.
         TrainingError: the adapter to go on from does not exist or does not fit.
     """
     model = _continued(base, job) if job.start_adapter else _fresh(base, job)
@@ -35,10 +37,10 @@ def attached(base: BaseModel, job: TrainingJob) -> Generator[Any]:
         base.model.eval().requires_grad_(False)
 
 
-def merged_weights(model: Any) -> dict[str, torch.Tensor]:
-    """Return, by their names in the base model, the weights under adapters with these added, in bfloat16."""
+def merged_weights(model: Any, dtype: torch.dtype = torch.bfloat16) -> dict[str, torch.Tensor]:
+    """Return, by their names in the base model, the weights under adapters with these merged in; rounded once."""
     return {
-        f"{name.removeprefix('base_model.model.')}.weight": _merged_weight(layer)
+        f"{name.removeprefix('base_model.model.')}.weight": _merged_weight(layer).to(dtype)
         for name, layer in model.named_modules()
         if hasattr(layer, "lora_A")
     }
@@ -66,20 +68,25 @@ def _fresh(base: BaseModel, job: TrainingJob) -> Any:
         r=job.recipe.rank,
         lora_alpha=job.recipe.alpha,  # type: ignore[arg-type]  # PEFT takes any number
         lora_dropout=job.recipe.dropout,
-        target_modules=_linear_names(base),
+        target_modules=_targets(base, job.recipe.targets),
+        use_dora=job.recipe.dora,
+        use_rslora=job.recipe.rslora,
         layers_to_transform=_last_layers(base, job.recipe.layers),
     )
     return get_peft_model(base.model, config)
 
 
-def _linear_names(base: BaseModel) -> list[str]:
-    """Return the last part of the name of every linear layer but the projection."""
-    linear = (
+def _targets(base: BaseModel, names: Sequence[str] | None) -> list[str]:
+    """Return the ends of the names of the linear layers that get an adapter; None means all but the projection."""
+    linear = [
         name
         for name, layer in base.model.named_modules()
         if isinstance(layer, torch.nn.Linear) and layer is not base.head
-    )
-    return sorted({name.rpartition(".")[2] for name in linear})
+    ]
+    if names is None:
+        return sorted({name.rpartition(".")[2] for name in linear})
+    check_targets(names, linear, base.name)
+    return list(names)
 
 
 def _last_layers(base: BaseModel, layers: int | None) -> list[int] | None:
@@ -100,6 +107,11 @@ def _continued(base: BaseModel, job: TrainingJob) -> Any:
 
 
 def _merged_weight(layer: Any) -> torch.Tensor:
+    """Return the sum of base and low-rank product, in float32; under DoRA each row has its trained magnitude."""
     weight: torch.Tensor = layer.get_base_layer().weight.detach()
     delta: torch.Tensor = layer.get_delta_weight(ADAPTER).detach()
-    return (weight.float() + delta.float()).to(torch.bfloat16)
+    merged = weight.float() + delta.float()
+    if ADAPTER not in layer.lora_magnitude_vector:
+        return merged
+    magnitude: torch.Tensor = layer.lora_magnitude_vector[ADAPTER].weight.detach()
+    return merged * (magnitude.float() / merged.norm(dim=1))[:, None]

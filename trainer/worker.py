@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import torch
 
-from protocols.errors import ModelError, TrainingError
+from protocols.errors import ModelError, SettingsError, TrainingError
 from trainer.base_model import BaseModel, choose_device, choose_dtype, load_base_model
 from trainer.job import run_job
 from trainer.messages import (
@@ -96,7 +96,7 @@ def _kind_of(error: Exception) -> FailureKind:
             return "loss"
         case RenderingError():
             return "examples"
-        case ModelError():
+        case ModelError() | SettingsError():
             return "model"
         case MemoryError() | torch.OutOfMemoryError():
             return "memory"

@@ -17,6 +17,7 @@ from commands.compare import compare_command
 from commands.curate import curate_command
 from commands.evaluate import Request, evaluate_command
 from commands.exit_code import FAILED, INTERRUPTED, PAUSED, WRONG_USE
+from commands.export import ExportRequest, export_command
 from commands.report import report_command, status_command
 from commands.run import run_command
 from commands.sandbox import sandbox_batch_command, sandbox_check_command, sandbox_run_command
@@ -49,6 +50,7 @@ class _Options(argparse.Namespace):
     as_written: bool
     output: Path | None
     dry_run: bool
+    merged: bool
 
     def overrides(self) -> tuple[str, ...]:
         """Return the settings' overrides, the short options among them."""
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sandbox(commands)
     _add_compare(commands)
     _add_curate(commands)
+    _add_export(commands)
     return parser
 
 
@@ -245,6 +248,20 @@ def _add_curate(commands: Any) -> None:
     parser.set_defaults(command=_curate)
 
 
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a version to a folder of its own, with a model card",
+        description="Write the adapter of a version (in PEFT's form), or the whole model with it merged in, to a new "
+        "folder, with a card that tells where it comes from. A rejected version may be exported; its card says so.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, for example runs/demo")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet")
+    parser.add_argument("--version", type=int, metavar="N", help="policy version; default: the last promoted one")
+    parser.add_argument("--merged", action="store_true", help="the whole model, with config and tokenizer")
+    parser.set_defaults(command=_export)
+
+
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
     _add_set(parser)
     parser.add_argument("--model", metavar="NAME", help="base model: embedded, a local folder, or a hub name")
@@ -309,6 +326,13 @@ def _compare(options: _Options) -> int:
 def _curate(options: _Options) -> int:
     overrides = tuple(options.set)
     return curate_command(options.run, overrides, options.output, dry=options.dry_run, as_json=options.json)
+
+
+def _export(options: _Options) -> int:
+    assert options.output is not None
+    return export_command(
+        ExportRequest(run=options.run, output=options.output, version=options.version, merged=options.merged)
+    )
 
 
 def _status(options: _Options) -> int:

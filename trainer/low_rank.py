@@ -29,12 +29,23 @@ def attached(base: BaseModel, job: TrainingJob) -> Generator[Any]:
         SettingsError: the model has no linear layer of a name that the recipe gives.
         TrainingError: the adapter to go on from does not exist or does not fit.
     """
-    model = _continued(base, job) if job.start_adapter else _fresh(base, job)
-    try:
+    if job.start_adapter:
+        with put_on(base, Path(job.start_adapter)) as model:
+            yield model
+        return
+    with _taken_off_after(base, _fresh(base, job)) as model:
         yield model
-    finally:
-        model.unload()
-        base.model.eval().requires_grad_(False)
+
+
+@contextmanager
+def put_on(base: BaseModel, folder: Path) -> Generator[Any]:
+    """Yield the base model with the adapter in `folder` on it, as a PEFT model; take it off in the end.
+
+    Raises:
+        TrainingError: the adapter does not exist or does not fit.
+    """
+    with _taken_off_after(base, _stored(base, folder)) as model:
+        yield model
 
 
 def merged_weights(model: Any, dtype: torch.dtype = torch.bfloat16) -> dict[str, torch.Tensor]:
@@ -58,6 +69,15 @@ def exchanged(base: BaseModel, weights: dict[str, torch.Tensor]) -> Generator[No
     finally:
         for name, parameter in parameters.items():
             parameter.data = kept[name]
+
+
+@contextmanager
+def _taken_off_after(base: BaseModel, model: Any) -> Generator[Any]:
+    try:
+        yield model
+    finally:
+        model.unload()
+        base.model.eval().requires_grad_(False)
 
 
 def _fresh(base: BaseModel, job: TrainingJob) -> Any:
@@ -94,12 +114,11 @@ def _last_layers(base: BaseModel, layers: int | None) -> list[int] | None:
     return None if layers is None else list(range(max(0, total - layers), total))
 
 
-def _continued(base: BaseModel, job: TrainingJob) -> Any:
+def _stored(base: BaseModel, folder: Path) -> Any:
     from peft import PeftModel
 
-    folder = Path(str(job.start_adapter))
     if not (folder / "adapter_config.json").is_file():
-        raise TrainingError(f"adapter {folder} to go on from does not exist")
+        raise TrainingError(f"adapter {folder} does not exist")
     try:
         return PeftModel.from_pretrained(base.model, str(folder), is_trainable=True)
     except (RuntimeError, ValueError) as error:

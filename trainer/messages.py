@@ -1,7 +1,7 @@
 """What the orchestrator and the trainer worker say to each other: one JSON object a line, on its stdin and stdout.
 
 The worker speaks first (`Hello`). Then each request is answered by any number of `Note` and `Progress` lines and
-exactly one of `Trained`, `Probed` and `Failed`. There is one request at a time.
+exactly one of `Trained`, `Probed`, `Merged` and `Failed`. There is one request at a time.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ import msgspec
 from protocols.ports import TrainingJob, TrainingProgress
 from protocols.records import Probe, TrainingReport
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 FailureKind = Literal["model", "examples", "memory", "disk", "loss", "other"]
 
@@ -43,6 +43,16 @@ class ProbeRequest(_Line, frozen=True, kw_only=True):
     texts: tuple[str, ...]
 
 
+class MergeRequest(_Line, frozen=True, kw_only=True):
+    """Write the whole model that a base model and an adapter are together."""
+
+    model: str
+    adapter: str
+    """Folder of the adapter (PEFT form), absolute."""
+    folder: str
+    """Where the model's files go; an existing folder, absolute."""
+
+
 class Note(_Line, frozen=True, kw_only=True):
     """A sign of life between steps, in words."""
 
@@ -67,6 +77,10 @@ class Probed(_Line, frozen=True, kw_only=True):
     probes: tuple[Probe, ...]
 
 
+class Merged(_Line, frozen=True, kw_only=True):
+    """The whole model is written, but not yet synced to disk."""
+
+
 class Failed(_Line, frozen=True, kw_only=True):
     """The request failed and left nothing behind; the worker can take another one."""
 
@@ -74,8 +88,8 @@ class Failed(_Line, frozen=True, kw_only=True):
     message: str
 
 
-Request = TrainRequest | ProbeRequest
-Answer = Hello | Note | Progress | Trained | Probed | Failed
+Request = TrainRequest | ProbeRequest | MergeRequest
+Answer = Hello | Note | Progress | Trained | Probed | Merged | Failed
 
 _request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)

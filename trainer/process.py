@@ -16,7 +16,19 @@ from protocols.errors import TrainingError
 from protocols.ports import TrainingJob, TrainingProgress
 from protocols.records import Probe, TrainingReport
 from trainer.allocator import find_tcmalloc, worker_environment
-from trainer.messages import Answer, Failed, Note, Probed, ProbeRequest, Progress, Request, Trained, TrainRequest
+from trainer.messages import (
+    Answer,
+    Failed,
+    Merged,
+    MergeRequest,
+    Note,
+    Probed,
+    ProbeRequest,
+    Progress,
+    Request,
+    Trained,
+    TrainRequest,
+)
 from trainer.worker_process import WorkerProcess, as_error
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
@@ -65,6 +77,18 @@ class TrainerProcess:
         if not isinstance(answer, Probed):
             raise TrainingError(f"the trainer worker answered a probe with {type(answer).__name__}")
         return answer.probes
+
+    async def merge(self, model: str, adapter: Path, folder: Path) -> None:
+        """Write into the existing `folder` the whole model that `model` and the adapter in folder `adapter` are.
+
+        Both folders are absolute: the worker has a working directory of its own.
+
+        Raises:
+            TrainingError: as `train`; also when the adapter does not fit. What was written until then stays.
+        """
+        answer = await self._ask(MergeRequest(model=model, adapter=str(adapter), folder=str(folder)), _ignore)
+        if not isinstance(answer, Merged):
+            raise TrainingError(f"the trainer worker answered a merge with {type(answer).__name__}")
 
     async def aclose(self) -> None:
         """End the worker, if there is one; a later request would start another."""
@@ -124,4 +148,4 @@ async def open_trainer(
 
 
 def _ignore(_: TrainingProgress) -> None:
-    """Probing has no steps to tell of."""
+    """Probing and merging have no steps to tell of."""

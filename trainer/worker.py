@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import BinaryIO
 
 import torch
@@ -17,12 +18,15 @@ import torch
 from protocols.errors import ModelError, SettingsError, TrainingError
 from trainer.base_model import BaseModel, choose_device, choose_dtype, load_base_model
 from trainer.job import run_job
+from trainer.merging import write_merged_model
 from trainer.messages import (
     PROTOCOL_VERSION,
     Answer,
     Failed,
     FailureKind,
     Hello,
+    Merged,
+    MergeRequest,
     Note,
     Probed,
     ProbeRequest,
@@ -69,6 +73,9 @@ class Worker:
                     return Trained(report=report)
                 case ProbeRequest(model=model, texts=texts):
                     return Probed(probes=probe_texts(self._load(model), texts))
+                case MergeRequest(model=model, adapter=adapter, folder=folder):
+                    write_merged_model(self._load(model), Path(adapter), Path(folder))
+                    return Merged()
         except BrokenPipeError:
             raise
         except Exception as error:

@@ -13,10 +13,10 @@ import trio
 from protocols.errors import TrainingError
 from protocols.ports import TrainingProgress
 from tests.trainer import tiny
-from trainer.messages import Failed, Hello, Probed, Progress, encode_line
+from trainer.messages import PROTOCOL_VERSION, Failed, Hello, Probed, Progress, encode_line
 from trainer.process import TrainerProcess, open_trainer
 
-HELLO = encode_line(Hello(protocol=1, device="cpu", dtype="float32"))
+HELLO = encode_line(Hello(protocol=PROTOCOL_VERSION, device="cpu", dtype="float32"))
 STEP = encode_line(Progress(progress=TrainingProgress(step=1, steps=2, loss=1.0, learning_rate=0.1, tokens_per_s=1.0)))
 PROBED = encode_line(Probed(probes=()))
 NAN = encode_line(Failed(kind="loss", message="LossError: loss is nan"))

@@ -35,15 +35,14 @@ class FakeTrainer:
         """Count the job's steps down and write a folder with no real adapter in it.
 
         Raises:
-            TrainingError: no example carries loss, or the set step is reached.
+            TrainingError: an example carries no loss, none fits, or the set step is reached.
         """
         async with self._turn:
             self.jobs.append(job)
-            kept = [example for example in job.examples if 0 < _tokens(example) <= job.recipe.max_tokens]
+            _check_loss(job.examples)
+            kept = [example for example in job.examples if _tokens(example) <= job.recipe.max_tokens]
             if not kept:
-                raise TrainingError(
-                    f"none of {len(job.examples)} examples carries loss within {job.recipe.max_tokens} tokens"
-                )
+                raise TrainingError(f"none of {len(job.examples)} examples fits into {job.recipe.max_tokens} tokens")
             losses = await self._steps(job, len(kept), progress)
             return _report(job, kept, losses)
 
@@ -107,10 +106,14 @@ def _write(job: TrainingJob, weights: bytes, content_hash: str) -> Path:
     return folder
 
 
+def _check_loss(examples: Sequence[Example]) -> None:
+    for example in examples:
+        if not any(message.loss for message in example.messages):
+            raise TrainingError(f"example {example.id}: no turn of it carries loss")
+
+
 def _tokens(example: Example) -> int:
-    """Return the words of an example; 0 when it carries no loss."""
-    if not any(message.loss for message in example.messages):
-        return 0
+    """Return the words of an example."""
     return sum(len(message.content.split()) for message in example.messages)
 
 

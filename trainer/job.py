@@ -26,7 +26,7 @@ def run_job(
     """Train, write, probe, report; the base model is as before afterwards, whatever happens.
 
     Raises:
-        TrainingError: no example is left to train on, or the loss is not finite.
+        TrainingError: an example cannot be used, none is left to train on, or the loss is not finite.
         OSError: the adapter could not be written.
     """
     started = time.perf_counter()
@@ -50,7 +50,7 @@ def run_job(
 def _select(base: BaseModel, job: TrainingJob) -> Selection:
     selection = render_all(base.tokenizer, job.examples, job.recipe.max_tokens)
     if not selection.rendered:
-        raise RenderingError(f"none of {len(job.examples)} examples carries loss within {job.recipe.max_tokens} tokens")
+        raise RenderingError(f"none of {len(job.examples)} examples fits into {job.recipe.max_tokens} tokens")
     return selection
 
 

@@ -3,7 +3,7 @@
 Loss lies on the turns that are marked, from the first token after the header that the model is prompted with to the
 token that ends the turn, and nowhere else. Prompt and answer are tokenised apart, as in serving, where the answer's
 tokens are the model's own. What follows the last learnt token is left out. An example is never cut: one that is too
-long is dropped by the caller.
+long is dropped and counted. One without loss is refused: whoever made it meant something else.
 
 Not covered: tokenizers that put a space before every text (SentencePiece with a dummy prefix), and templates that
 render an earlier turn differently once a later one follows, when the earlier one carries loss (refused).
@@ -47,17 +47,17 @@ class Selection(NamedTuple):
 
     rendered: tuple[Rendered, ...]
     dropped: int
-    """Examples that were too long or carried no loss."""
+    """Examples that were too long."""
 
 
 def render_all(tokenizer: Tokenizer, examples: Sequence[Example], max_tokens: int) -> Selection:
-    """Render `examples`, dropping those of more than `max_tokens` tokens and those without loss.
+    """Render `examples`, dropping those of more than `max_tokens` tokens.
 
     Raises:
-        RenderingError: as `render`.
+        RenderingError: as `render`, or an example carries no loss; the text begins with the example's id.
     """
-    rendered = [render(tokenizer, example.messages) for example in examples]
-    kept = tuple(one for one in rendered if 1 < len(one.ids) <= max_tokens)
+    rendered = [_rendered(tokenizer, example) for example in examples]
+    kept = tuple(one for one in rendered if len(one.ids) <= max_tokens)
     return Selection(kept, len(rendered) - len(kept))
 
 
@@ -74,6 +74,16 @@ def render(tokenizer: Tokenizer, messages: Sequence[Message]) -> Rendered:
         ids += piece
         learnt += [has_loss] * len(piece)
     return Rendered(tuple(ids), tuple(learnt))
+
+
+def _rendered(tokenizer: Tokenizer, example: Example) -> Rendered:
+    try:
+        rendered = render(tokenizer, example.messages)
+    except RenderingError as error:
+        raise RenderingError(f"example {example.id}: {error}") from error
+    if not any(rendered.learnt):
+        raise RenderingError(f"example {example.id}: no turn of it carries loss, so there is nothing to learn from it")
+    return rendered
 
 
 def _pieces(tokenizer: Tokenizer, messages: Sequence[Message]) -> Iterator[tuple[str, bool]]:

@@ -37,7 +37,7 @@ class TrainingReport(Record, frozen=True, kw_only=True):
     """Mean loss per loss-carrying token, one per optimiser step."""
     examples: int
     dropped: int
-    """Examples refused as too long or without loss."""
+    """Examples left out as too long; in runs of earlier versions also those without loss."""
     steps: int
     tokens: int
     """Non-padding tokens processed, over all epochs."""

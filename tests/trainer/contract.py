@@ -81,17 +81,26 @@ async def probes_of_the_base_do_not_depend_on_jobs_before(trainer: AdapterTraine
     assert await trainer.probe(str(model), ["def f(x):"]) == before
 
 
-async def examples_without_loss_are_dropped_and_counted(trainer: AdapterTrainer, model: Path, folder: Path) -> None:
-    silent = tiny.example(99, "answer", "", (Message(role="user", content="a"), Message(role="assistant", content="b")))
-    examples = (*tiny.job(model, folder).examples, silent)
+async def examples_that_are_too_long_are_dropped_and_counted(
+    trainer: AdapterTrainer, model: Path, folder: Path
+) -> None:
+    examples = (*tiny.job(model, folder).examples, tiny.answer_example(99, "return 1" + " + 1" * 300))
     report = await trainer.train(tiny.job(model, folder, examples=examples), ignore)
     assert (report.examples, report.dropped) == (12, 1)
+
+
+async def an_example_without_loss_is_refused_by_its_id(trainer: AdapterTrainer, model: Path, folder: Path) -> None:
+    silent = tiny.example(99, "answer", "", (Message(role="user", content="a"), Message(role="assistant", content="b")))
+    examples = (*tiny.job(model, folder).examples, silent)
+    with pytest.raises(TrainingError, match="example example-99: no turn of it carries loss"):
+        await trainer.train(tiny.job(model, folder, examples=examples), ignore)
+    assert list(folder.iterdir()) == []
 
 
 async def a_job_with_nothing_to_learn_fails_and_leaves_nothing(
     trainer: AdapterTrainer, model: Path, folder: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="none of 12 examples"):
+    with pytest.raises(TrainingError, match="none of 12 examples fits"):
         await trainer.train(tiny.job(model, folder, max_tokens=1), ignore)
     assert list(folder.iterdir()) == []
     await trainer.train(tiny.job(model, folder), ignore)
@@ -106,6 +115,7 @@ CHECKS: tuple[Check, ...] = (
     another_seed_gives_another_adapter,
     probes_have_one_number_less_than_tokens,
     probes_of_the_base_do_not_depend_on_jobs_before,
-    examples_without_loss_are_dropped_and_counted,
+    examples_that_are_too_long_are_dropped_and_counted,
+    an_example_without_loss_is_refused_by_its_id,
     a_job_with_nothing_to_learn_fails_and_leaves_nothing,
 )

@@ -1,40 +1,14 @@
-"""A tokenizer over bytes, three chat templates, a tiny random Llama, and jobs for it: made on the spot, in no time."""
+"""A tokenizer over bytes, a tiny random Llama, and jobs for it: made on the spot, in no time."""
 
 from pathlib import Path
 from typing import Any
 
 from protocols.ports import TrainingJob, TrainingRecipe
 from protocols.records import Example, Message
-
-SMOLLM2 = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM<|im_end|>\n' }}{% endif %}"
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-QWEN = (
-    "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}"
-    "{%- else %}{{- '<|im_start|>system\nYou are Qwen.<|im_end|>\n' }}{%- endif %}"
-    "{%- for message in messages %}{%- if message.role != 'system' %}"
-    "{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{%- endif %}{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
-)
-LLAMA3 = (
-    "{{- '<|begin_of_text|>' }}{%- for message in messages %}"
-    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
-    "{{- message['content'] | trim + '<|eot_id|>' }}"
-    "{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
-)
-LAST_TURN_DIFFERS = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if not loop.last %}(earlier) {% endif %}{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-TEMPLATES = {"smollm2": SMOLLM2, "qwen": QWEN, "llama3": LLAMA3}
-_SPECIAL = ["<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+from tests.trainer.templates import SMOLLM2, STYLES, Style
 
 
-def tokenizer(template: str = SMOLLM2) -> Any:
+def tokenizer(style: Style = SMOLLM2) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -42,20 +16,22 @@ def tokenizer(template: str = SMOLLM2) -> Any:
     inner = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(letters)}, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
-    end = "<|eot_id|>" if template == LLAMA3 else "<|im_end|>"
     made = PreTrainedTokenizerFast(
-        tokenizer_object=inner, eos_token=end, pad_token=end, additional_special_tokens=_SPECIAL
+        tokenizer_object=inner,
+        eos_token=style.end,
+        pad_token=style.end,
+        additional_special_tokens=[token for one in STYLES.values() for token in one.special],
     )
-    made.chat_template = template
+    made.chat_template = style.template
     return made
 
 
-def save_model(folder: Path, template: str = SMOLLM2) -> Path:
+def save_model(folder: Path, style: Style = SMOLLM2) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(7)
-    words = tokenizer(template)
+    words = tokenizer(style)
     config = LlamaConfig(
         vocab_size=len(words),
         hidden_size=64,

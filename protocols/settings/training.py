@@ -1,0 +1,35 @@
+"""Step 8 of the method."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from protocols.settings.section import Positive, Seconds, Section, Share
+
+
+class TrainSettings(Section):
+    """Step 8 of the method."""
+
+    mode: Literal["restart", "continue"] = "restart"
+    rank: Positive = 16
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    layers: Positive | None = None
+    """Adapters on the last so many layers only, where a whole backward pass takes too long; None: on all."""
+    targets: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
+    """Linear layers that get an adapter, by the end of their names, such as `["q_proj", "mlp.down_proj"]`; None: all
+    but the projection to the vocabulary."""
+    dora: bool = False
+    """Train a magnitude for each output beside the low-rank matrices (arXiv 2402.09353). Steps take longer, and vLLM
+    serves the outcome only merged: it needs `publish.way = "in_place"`."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732), so that high ranks learn as fast."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    warmup_share: Share = 0.1
+    epochs: Positive = 2
+    batch_examples: Positive = 16
+    micro_batch_tokens: Positive = 2048
+    max_tokens: Positive = 1024
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    step_deadline_s: Seconds = 600.0

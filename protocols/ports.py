@@ -274,6 +274,8 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     loss: float
     learning_rate: float
     tokens_per_s: float
+    peak_bytes: int = 0
+    """Most memory that the job has held so far."""
 
 
 class TrainingRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,6 +303,8 @@ class TrainingRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the linear layers that get an adapter, or ends of their names; None: all but the projection."""
     dora: bool = False
     rslora: bool = False
+    checkpoint_steps: int = 0
+    """Steps between two checkpoints, from which the same job goes on after a kill; 0: none."""
 
 
 class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):

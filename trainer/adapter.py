@@ -25,8 +25,13 @@ MERGED = "merged"
 
 @contextmanager
 def staging_folder(output_folder: Path, version: int) -> Generator[Path]:
-    """Yield a new hidden folder below `output_folder`; unless it was published, nothing of it is left."""
+    """Yield a new hidden folder below `output_folder`; unless it was published, nothing of it is left.
+
+    What a worker that was killed left of such a folder is removed.
+    """
     output_folder.mkdir(parents=True, exist_ok=True)
+    for left in output_folder.glob(".v[0-9]*.*"):
+        shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".v{version:04d}.", dir=output_folder))
     try:
         yield folder

@@ -121,8 +121,22 @@ def _stored(base: BaseModel, folder: Path) -> Any:
         raise TrainingError(f"adapter {folder} does not exist")
     try:
         return PeftModel.from_pretrained(base.model, str(folder), is_trainable=True)
-    except (RuntimeError, ValueError) as error:
+    except BaseException as error:
+        _take_off_leftovers(base)
+        if isinstance(error, MemoryError) or not isinstance(error, Exception):
+            raise
         raise TrainingError(f"adapter {folder} does not fit model {base.name}: {error}") from error
+
+
+def _take_off_leftovers(base: BaseModel) -> None:
+    """Take off the layers that PEFT had put on the model before it failed."""
+    for name, layer in list(base.model.named_modules()):
+        if hasattr(layer, "get_base_layer"):
+            parent, _, own_name = name.rpartition(".")
+            setattr(base.model.get_submodule(parent), own_name, layer.get_base_layer())
+    if hasattr(base.model, "peft_config"):
+        del base.model.peft_config
+    base.model.eval().requires_grad_(False)
 
 
 def _merged_weight(layer: Any) -> torch.Tensor:

@@ -11,7 +11,7 @@ import msgspec
 from protocols.ports import TrainingJob, TrainingProgress
 from protocols.records import Probe, TrainingReport
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 FailureKind = Literal["model", "examples", "memory", "disk", "loss", "other"]
 
@@ -82,7 +82,7 @@ class Merged(_Line, frozen=True, kw_only=True):
 
 
 class Failed(_Line, frozen=True, kw_only=True):
-    """The request failed and left nothing behind; the worker can take another one."""
+    """The request failed and left nothing behind but a job's last checkpoint; the worker can take another one."""
 
     kind: FailureKind
     message: str

@@ -51,10 +51,15 @@ class TrainerProcess:
     ) -> None:
         self._log_path = log_path.absolute()
         self._threads = threads
-        self._deadline_s = step_deadline_s
+        self.step_deadline_s = step_deadline_s
         self._command = tuple(command)
         self._worker: WorkerProcess | None = None
         self._turn = trio.Lock()
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker; None when there is none."""
+        return None if self._worker is None else self._worker.pid
 
     async def train(self, job: TrainingJob, progress: Callable[[TrainingProgress], None]) -> TrainingReport:
         """Train and return what came out. Cancelling kills the worker; a later call starts afresh.
@@ -100,7 +105,7 @@ class TrainerProcess:
         async with self._turn:
             worker = await self._ready()
             try:
-                await worker.send(request, self._deadline_s)
+                await worker.send(request, self.step_deadline_s)
                 answer = await self._final_answer(worker, progress)
             except BaseException:
                 await self._discard(worker)
@@ -111,7 +116,7 @@ class TrainerProcess:
 
     async def _final_answer(self, worker: WorkerProcess, progress: Callable[[TrainingProgress], None]) -> Answer:
         while True:
-            match await worker.receive(self._deadline_s):
+            match await worker.receive(self.step_deadline_s):
                 case Progress(progress=done):
                     progress(done)
                 case Note():
@@ -125,7 +130,7 @@ class TrainerProcess:
         if self._worker is None:
             environment = worker_environment(os.environ, self._threads, find_tcmalloc())
             self._worker = await WorkerProcess.start(
-                self._command, environment, PROJECT_FOLDER, self._log_path, self._deadline_s
+                self._command, environment, PROJECT_FOLDER, self._log_path, self.step_deadline_s
             )
         return self._worker
 

@@ -19,6 +19,8 @@ from protocols.errors import TrainingError
 from protocols.ports import TrainingJob, TrainingProgress
 from trainer.base_model import BaseModel
 from trainer.batching import micro_batches, optimiser_batches
+from trainer.checkpoint import Done, checkpoints_of
+from trainer.peak_memory import peak_bytes
 from trainer.rendering import Rendered
 from trainer.schedule import rate_share
 from trainer.selected_loss import summed_loss
@@ -26,16 +28,6 @@ from trainer.selected_loss import summed_loss
 
 class LossError(TrainingError):
     """The loss or its gradient is not a finite number."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the loop did."""
-
-    losses: tuple[float, ...]
-    """Mean per loss-carrying token, one for each step."""
-    tokens: int
-    loss_tokens: int
 
 
 @dataclass(frozen=True)
@@ -56,11 +48,14 @@ def fit(
     rendered: Sequence[Rendered],
     job: TrainingJob,
     progress: Callable[[TrainingProgress], None],
-) -> Outcome:
+) -> Done:
     """Train `adapters`, which are attached to `base`, on `rendered`; tell `progress` after each step.
+
+    A job that has a checkpoint goes on from there.
 
     Raises:
         LossError: a loss or gradient is not finite; the adapters are worthless then.
+        OSError: a checkpoint could not be written.
     """
     steps = [
         batch
@@ -70,26 +65,28 @@ def fit(
     optimiser = torch.optim.AdamW(
         adapters, lr=job.recipe.learning_rate, weight_decay=job.recipe.weight_decay, foreach=True
     )
-    losses: list[float] = []
-    tokens = loss_tokens = 0
-    for step, indices in enumerate(steps):
+    checkpoints = checkpoints_of(base, job)
+    done = checkpoints.restore(adapters, optimiser)
+    for step, indices in list(enumerate(steps))[len(done.losses) :]:
         started = time.perf_counter()
         rate = job.recipe.learning_rate * rate_share(step, len(steps), job.recipe.warmup_share)
         batches = _collate([rendered[index] for index in indices], job.recipe.micro_batch_tokens, base.device)
-        losses.append(_step(base, adapters, batches, optimiser, rate, job.recipe.max_gradient_norm))
+        done.losses.append(_step(base, adapters, batches, optimiser, rate, job.recipe.max_gradient_norm))
         step_tokens = sum(batch.tokens for batch in batches)
-        tokens += step_tokens
-        loss_tokens += sum(len(batch.targets) for batch in batches)
+        done.tokens += step_tokens
+        done.loss_tokens += sum(len(batch.targets) for batch in batches)
+        checkpoints.keep(adapters, optimiser, done, len(steps))
         progress(
             TrainingProgress(
                 step=step + 1,
                 steps=len(steps),
-                loss=losses[-1],
+                loss=done.losses[-1],
                 learning_rate=rate,
                 tokens_per_s=step_tokens / (time.perf_counter() - started),
+                peak_bytes=peak_bytes(base.device),
             )
         )
-    return Outcome(tuple(losses), tokens, loss_tokens)
+    return done
 
 
 def batch_loss(base: BaseModel, batch: MicroBatch) -> torch.Tensor:

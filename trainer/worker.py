@@ -6,7 +6,6 @@ It speaks the lines of `trainer.messages` on stdin and stdout; whatever a librar
 its stdin does, or when nobody reads its lines any more. The base model stays loaded until another one is asked for.
 """
 
-import errno
 import os
 import sys
 import traceback
@@ -15,15 +14,14 @@ from typing import BinaryIO
 
 import torch
 
-from protocols.errors import ModelError, SettingsError, TrainingError
 from trainer.base_model import BaseModel, choose_device, choose_dtype, load_base_model
+from trainer.failure import kind_of
 from trainer.job import run_job
 from trainer.merging import write_merged_model
 from trainer.messages import (
     PROTOCOL_VERSION,
     Answer,
     Failed,
-    FailureKind,
     Hello,
     Merged,
     MergeRequest,
@@ -38,8 +36,6 @@ from trainer.messages import (
     encode_line,
 )
 from trainer.probing import probe_texts
-from trainer.rendering import RenderingError
-from trainer.training import LossError
 
 
 class Worker:
@@ -80,7 +76,7 @@ class Worker:
             raise
         except Exception as error:
             traceback.print_exc()
-            return Failed(kind=_kind_of(error), message=f"{type(error).__name__}: {error}"[:2000])
+            return Failed(kind=kind_of(error), message=f"{type(error).__name__}: {error}"[:2000])
 
     def _load(self, name: str) -> BaseModel:
         if self._base is None or self._base.name != name:
@@ -95,26 +91,6 @@ class Worker:
     def _say(self, line: Answer) -> None:
         self._output.write(encode_line(line))
         self._output.flush()
-
-
-def _kind_of(error: Exception) -> FailureKind:
-    match error:
-        case LossError():
-            return "loss"
-        case RenderingError():
-            return "examples"
-        case ModelError() | SettingsError():
-            return "model"
-        case MemoryError() | torch.OutOfMemoryError():
-            return "memory"
-        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return "disk"
-        case RuntimeError() if "can't allocate memory" in str(error):
-            return "memory"
-        case TrainingError():
-            return "model"
-        case _:
-            return "other"
 
 
 def main() -> None:

@@ -45,6 +45,8 @@ class TrainingReport(Record, frozen=True, kw_only=True):
     seconds: float
     peak_bytes: int
     probes: tuple[Probe, ...]
+    preparation_s: float = 0.0
+    """Of `seconds`, those before the first step; 0 in runs of earlier versions."""
 
 
 class TaskResult(Record, frozen=True, kw_only=True):

@@ -32,4 +32,7 @@ class TrainSettings(Section):
     max_tokens: Positive = 1024
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 20
+    """Steps between two checkpoints, from which a job goes on when its worker was killed; 0: none."""
     step_deadline_s: Seconds = 600.0
+    """Longest silence of the worker, within a step or while loading, before it counts as hung and is killed."""

@@ -49,7 +49,7 @@ class Evaluator:
 
     Args:
         assess: turns the counts into an evaluation with its intervals.
-        top_p: of the sampling, as in training.
+        top_p: of the sampling, as in training; so is `top_k`.
         max_tokens: of one answer.
         concurrency: tasks in flight.
         stop: texts that end an answer.
@@ -67,6 +67,7 @@ class Evaluator:
         assess: Assessor,
         *,
         top_p: float,
+        top_k: int | None = None,
         max_tokens: int,
         concurrency: int,
         seed: int,
@@ -80,6 +81,7 @@ class Evaluator:
         self._ledger = ledger
         self._assess = assess
         self._top_p = top_p
+        self._top_k = top_k
         self._max_tokens = max_tokens
         self._concurrency = concurrency
         self._seed = seed
@@ -164,6 +166,7 @@ class Evaluator:
             n=samples if temperature > 0 else 1,
             temperature=temperature,
             top_p=self._top_p if temperature > 0 else 1.0,
+            top_k=self._top_k if temperature > 0 else None,
             max_tokens=self._max_tokens,
             stop=self._stop,
             seed=int(derive(purpose, self._seed, task.id)[:8], 16) >> 1,

@@ -32,6 +32,7 @@ class Generator:
         candidates: int,
         temperatures: tuple[float, ...],
         top_p: float,
+        top_k: int | None = None,
         max_tokens: int,
         seed: int,
         stop: tuple[str, ...] = (),
@@ -40,6 +41,7 @@ class Generator:
         self._ledger = ledger
         self._rungs = ladder(temperatures, candidates)
         self._top_p = top_p
+        self._top_k = top_k
         self._max_tokens = max_tokens
         self._seed = seed
         self._stop = stop
@@ -71,6 +73,7 @@ class Generator:
                 n=n,
                 temperature=temperature,
                 top_p=self._top_p,
+                top_k=self._top_k,
                 max_tokens=self._max_tokens,
                 stop=self._stop,
                 seed=int(derive("sampling", self._seed, task.id, round, rung)[:8], 16) >> 1,

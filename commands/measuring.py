@@ -113,6 +113,7 @@ class Measuring:
                 "samples": settings.evaluate.samples,
                 "temperature": settings.evaluate.temperature,
                 "top_p": settings.generate.top_p,
+                "top_k": settings.generate.top_k,
                 "max_tokens": settings.generate.max_tokens,
                 "stop": settings.generate.stop,
                 "seed": settings.run.seed,

@@ -69,6 +69,8 @@ def chat_body(request: ChatRequest, model: str) -> bytes:
         "top_p": request.top_p,
         "max_tokens": request.max_tokens,
     }
+    if request.top_k is not None:
+        body["top_k"] = request.top_k
     if request.stop:
         body["stop"] = list(request.stop)
     if request.seed is not None:

@@ -37,6 +37,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     n: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int | None = None
+    """Most likely tokens to draw from, which vLLM knows and OpenAI's interface does not; None leaves it out."""
     max_tokens: int = 512
     seed: int | None = None
     stop: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ async def test_a_chat_request_is_sent_whole() -> None:
         n=2,
         temperature=0.8,
         top_p=0.9,
+        top_k=20,
         max_tokens=5,
         seed=7,
         schema=schema,
@@ -37,17 +38,18 @@ async def test_a_chat_request_is_sent_whole() -> None:
         "n": 2,
         "temperature": 0.8,
         "top_p": 0.9,
+        "top_k": 20,
         "max_tokens": 5,
         "seed": 7,
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}},
     }
 
 
-async def test_seed_and_schema_are_left_out_when_not_asked_for() -> None:
+async def test_what_is_not_asked_for_is_left_out() -> None:
     async with open_fake_server() as server, endpoint_of(server) as endpoint:
         await endpoint.chat(asking(), fixed("model"))
         (received,) = server.asked(CHAT)
-    assert {"seed", "response_format"} & received.body.keys() == set()
+    assert {"top_k", "seed", "response_format"} & received.body.keys() == set()
 
 
 async def test_an_endpoint_that_takes_no_seeds_gets_none() -> None:

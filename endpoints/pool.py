@@ -5,6 +5,7 @@ from random import Random
 
 from endpoints.attempts import Seat, ask
 from endpoints.client import Endpoint, EndpointStatistics, fixed
+from protocols.errors import EndpointError
 from protocols.ports import ChatAnswer, ChatRequest
 
 __all__ = ["RolePool", "Seat", "fixed"]
@@ -15,13 +16,11 @@ class RolePool:
 
     Args:
         name: in records and logs.
-        seats: the role's endpoints, each with what is asked for there; at least one.
+        seats: the role's endpoints, each with what is asked for there; none where nobody will ask.
         random: source of the jitter of retries.
     """
 
     def __init__(self, name: str, seats: Sequence[Seat], *, random: Random) -> None:
-        if not seats:
-            raise ValueError(f"role {name} has no endpoint")
         self._name = name
         self.seats = tuple(seats)
         self._random = random
@@ -40,8 +39,10 @@ class RolePool:
         """Ask the least loaded endpoint, and others after a failure.
 
         Raises:
-            EndpointError: none answered within its tries; the last failure.
+            EndpointError: none answered within its tries (the last failure), or there is none.
         """
+        if not self.seats:
+            raise EndpointError(f"role {self._name} has no endpoint")
 
         async def attempt(seat: Seat) -> ChatAnswer:
             return await seat.endpoint.chat(request, seat.aim)

@@ -69,10 +69,9 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _every_role_has_an_endpoint(self) -> Self:
-        for role in ("policy", "judge", "critic"):
-            if role == "judge" and self.judge.mode == "off":
-                continue
-            if not any(role in endpoint.roles for endpoint in self.endpoints):
+        needed = {"policy": True, "judge": self.judge.mode != "off", "critic": self.critique.per_task > 0}
+        for role, is_needed in needed.items():
+            if is_needed and not any(role in endpoint.roles for endpoint in self.endpoints):
                 raise ValueError(f"no endpoint has the role {role!r}; give it to one of [[endpoints]]")
         names = [endpoint.name for endpoint in self.endpoints]
         if len(set(names)) != len(names):

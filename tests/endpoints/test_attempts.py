@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from endpoints.attempts import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_RETRY_AFTER_S, ask, pause_s
 from endpoints.fake import Reply, open_fake_server
+from endpoints.pool import RolePool
 from protocols.errors import EndpointBroken, EndpointError, EndpointOverloaded, EndpointRefused, EndpointUnreachable
 from tests.endpoints.support import SECONDS, asking, judge_on
 
@@ -32,6 +33,11 @@ async def test_the_last_failure_is_raised_when_the_tries_are_used_up(virtual_tim
         with trio.fail_after(SECONDS), pytest.raises(EndpointOverloaded):
             await judge.chat(asking())
         assert len(server.asked(CHAT)) == 3
+
+
+async def test_a_role_without_an_endpoint_cannot_be_asked() -> None:
+    with pytest.raises(EndpointError, match="role critic has no endpoint"):
+        await RolePool("critic", (), random=Random(0)).chat(asking())
 
 
 async def test_a_refused_request_is_never_tried_again(virtual_time: MockClock) -> None:

@@ -18,7 +18,7 @@ from actors.failures import surroundings
 from actors.messages import Criticised, Ended, Item, RoundClosed
 from actors.quarantine import quarantine_record
 from method.curation import Duplicates, OverlapIndex, curate, cut_batch, ready, resembled
-from method.making import Answers, Made, Outcome, make_examples
+from method.making import Answers, Made, Outcome, Unverified, make_examples
 from protocols.identity import derive
 from protocols.ports import Ledger
 from protocols.records import Batch, Example, FilterCount, PolicyVersion, Round
@@ -45,6 +45,7 @@ class CurationRule(msgspec.Struct, frozen=True, kw_only=True):
     references: Literal["train", "anchor", "hidden"]
     seed: int
     answers: Answers = "decided"
+    unverified: Unverified = "incumbent"
 
 
 class CuratorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +151,7 @@ class Curator:
 
     async def _take(self, item: Item) -> None:
         if isinstance(item, Criticised):
-            await self._keep(_made(item, self._rule))
+            await self._keep(made_of(_outcome(item), self._rule))
         elif not isinstance(item, Ended):
             raise TypeError(f"the Curator cannot take a {type(item).__name__}")
         self._ended[item.round].add(item.task.id)
@@ -277,12 +278,16 @@ def _filter_id(example: Example) -> str:
     return derive("filter", example.id)
 
 
-def _made(item: Criticised, rule: CurationRule) -> tuple[Made, ...]:
-    outcome = Outcome(
+def made_of(outcome: Outcome, rule: CurationRule) -> tuple[Made, ...]:
+    """Return the examples that one task leaves under `rule`."""
+    return make_examples(outcome, references=rule.references, answers=rule.answers, unverified=rule.unverified)
+
+
+def _outcome(item: Criticised) -> Outcome:
+    return Outcome(
         task=item.task,
         candidates=item.candidates,
         executions=item.executions,
         decision=item.decision,
         critiques=item.critiques,
     )
-    return make_examples(outcome, references=rule.references, answers=rule.answers)

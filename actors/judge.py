@@ -8,7 +8,7 @@ from actors.judging import JudgeMode, JudgeRule, Judging
 from actors.messages import Executed, Judged
 from actors.panel import Panel
 from method.comparison import Schedule
-from method.decision import decide, needed_candidates
+from method.decision import Keep, decide, needed_candidates
 from method.scoring import judge_weight, score
 from protocols.identity import derive
 from protocols.ports import Ledger
@@ -26,6 +26,7 @@ class Judge:
         calibrate: share of tasks whose candidates are compared all the same, to measure the judges.
         max_pairs: comparisons per task, at most; in rubric mode, candidates marked.
         mode: `off` asks nobody, so that S = E.
+        keep: `alone` keeps an incumbent once, where nothing is criticised; `beside` in each round, beside critiques.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Judge:
         d_low: float,
         references: Literal["train", "anchor", "hidden"],
         mode: JudgeMode = "pairwise",
+        keep: Keep = "alone",
     ) -> None:
         self._panel = panel
         self._ledger = ledger
         self._rule = JudgeRule(mode=mode, schedule=schedule, max_pairs=max_pairs)
         self._w_max = w_max
+        self._keep: Keep = keep
         self._lazy = lazy
         self._calibrate = calibrate
         self._d_up = d_up
@@ -79,6 +82,8 @@ class Judge:
         )
 
     async def _kept_before(self, item: Executed) -> bool:
+        if self._keep == "beside":
+            return False
         decisions = await self._ledger.find(Decision, task_id=item.task.id)
         return any("keep" in decision.kinds for decision in decisions if decision.round < item.round)
 
@@ -93,6 +98,7 @@ class Judge:
             self._d_up,
             self._d_low,
             incumbent_kept_before=kept,
+            keep=self._keep,
             shares=item.shares,
         )
         return Judging(
@@ -129,6 +135,7 @@ class Judge:
             d_low=self._d_low,
             references=self._references,
             incumbent_kept_before=kept,
+            keep=self._keep,
             decision_id=decision_id,
             round=item.round,
             version=max((candidate.version for candidate in item.candidates), default=0),

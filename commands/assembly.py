@@ -188,6 +188,7 @@ def _consensus(settings: Settings, policy: Policy, executor: Executor, ledger: L
         ledger,
         tests=rule.tests,
         answers=rule.answers,
+        unverified=settings.critique.unverified,
         temperature=rule.temperature,
         max_tokens=rule.max_tokens,
         stop=settings.generate.stop,
@@ -210,6 +211,7 @@ def _judge(settings: Settings, panel: Panel, ledger: Ledger) -> Judge:
         d_low=settings.decide.d_low,
         references=settings.decide.references,
         mode=settings.judge.mode,
+        keep=settings.decide.keep,
     )
 
 

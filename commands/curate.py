@@ -17,7 +17,7 @@ from method.overlap import overlap_index
 from protocols.errors import RunFolderError, SettingsError
 from protocols.settings import parse_settings
 
-CONCERNED = ("curate.", "tasks.", "decide.references", "train.mode", "run.seed")
+CONCERNED = ("curate.", "tasks.", "decide.references", "critique.unverified", "train.mode", "run.seed")
 """Settings that say what is made and kept of work that is done; others say what work is done."""
 
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from actors.curator import CurationRule
+from actors.curator import CurationRule, made_of
 from ledger.queries import Entry
 from method.curation import Duplicates, OverlapIndex, Reason, curate, cut_batch, ready, resembled
-from method.making import Made, Outcome, make_examples
+from method.making import Made, Outcome
 from protocols.identity import derive
 from protocols.records import (
     Candidate,
@@ -212,7 +212,7 @@ class _Again:
         round = turn.outcome.decision.round
         self._withdraw(round)
         self._cut_if_ready(round, turn.at, round_ended=False)
-        self._keep(make_examples(turn.outcome, references=self._rule.references, answers=self._rule.answers), turn.at)
+        self._keep(made_of(turn.outcome, self._rule), turn.at)
         # As the Curator: the end of a round is looked at first, then the size.
         if turn.ends_round:
             self._cut_if_ready(round, turn.at, round_ended=True)

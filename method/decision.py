@@ -1,8 +1,7 @@
 """Adaptive refinement: the decision table (method.md, step 5), and which judging could still change it.
 
 Invariants: whoever becomes the incumbent passes everything that the one before passed, whatever the judges say;
-`keep` comes at most once per task; the critique's bar is the incumbent *after* `adopt` or `replace`. Nothing here asks
-a judge.
+the critique's bar is the incumbent *after* `adopt` or `replace`. Nothing here asks a judge.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from protocols.identity import REFERENCE
 from protocols.records import Candidate, Decision, DecisionKind, Execution, Incumbent, Score, Task
 
 References = Literal["train", "anchor", "hidden"]
+Keep = Literal["alone", "beside"]
 
 
 def decide(
@@ -27,6 +27,7 @@ def decide(
     d_low: float,
     references: References,
     incumbent_kept_before: bool,
+    keep: Keep = "alone",
     decision_id: str,
     round: int,
     version: int,
@@ -43,7 +44,8 @@ def decide(
         d_low: how much worse than the incumbent a candidate of low quality scores.
         references: with `train`, the reference is the `answer` example (id `reference`) of every decision that leaves
             it the incumbent and makes no other; repeats are left to the duplicate filter.
-        incumbent_kept_before: whether an earlier decision on this task was `keep`.
+        incumbent_kept_before: whether an earlier decision on this task was `keep`, and it may be so only once.
+        keep: whether an incumbent is kept only where nothing is to be critiqued, or beside critiques too.
         decision_id: id of the result.
         round: number of the round.
         version: policy version that was current.
@@ -66,7 +68,7 @@ def decide(
     after = before if heir is None else _incumbent(by_id[heir.id])
     low = _low(standings, after, values, d_low)
     kept = None
-    if own is not None and heir is None and not low and not incumbent_kept_before:
+    if own is not None and heir is None and not incumbent_kept_before and (keep == "beside" or not low):
         kept = _best(_equals(standings, own, values, d_up, d_low), values, by_id)
     subjects = [*(s.id for s in standings), *([own.id] if own else [])]
     return Decision(
@@ -98,6 +100,7 @@ def needed_candidates(
     d_low: float,
     *,
     incumbent_kept_before: bool = False,
+    keep: Keep = "alone",
     shares: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
     """Return the candidates that the judges must be asked about: the others cannot change the decision.
@@ -116,6 +119,7 @@ def needed_candidates(
         d_up: as for `decide`.
         d_low: as for `decide`.
         incumbent_kept_before: as for `decide`; False asks rather too much.
+        keep: as for `decide`.
         shares: E by subject id where it is not the share of tests passed.
 
     Raises:
@@ -126,7 +130,7 @@ def needed_candidates(
     own = None
     if incumbent is not None:
         own = standing(incumbent.subject_id, executions[incumbent.subject_id], known.get(incumbent.subject_id))
-    stakes = Stakes(weight=w_max_effective, d_up=d_up, d_low=d_low, may_keep=not incumbent_kept_before)
+    stakes = Stakes(weight=w_max_effective, d_up=d_up, d_low=d_low, may_keep=not incumbent_kept_before, keep=keep)
     wanted = needed(standings, own, stakes)
     return tuple(s.id for s in standings if s.id in wanted)
 
@@ -141,6 +145,7 @@ def settled(
     d_low: float,
     *,
     incumbent_kept_before: bool = False,
+    keep: Keep = "alone",
     shares: Mapping[str, float] | None = None,
 ) -> bool:
     """Return whether no answer of any judge can change the decision. Arguments and errors as `needed_candidates`."""
@@ -153,6 +158,7 @@ def settled(
         d_up,
         d_low,
         incumbent_kept_before=incumbent_kept_before,
+        keep=keep,
         shares=shares,
     )
 

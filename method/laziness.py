@@ -6,6 +6,7 @@ asking: a comparison within rounding error of its threshold counts as open.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +22,7 @@ class Stakes(msgspec.Struct, frozen=True, kw_only=True):
     d_up: float
     d_low: float
     may_keep: bool
+    keep: Literal["alone", "beside"]
 
 
 class _Interval(msgspec.Struct, frozen=True):
@@ -119,7 +121,7 @@ class _Question:
         own, stakes = self._own, self._stakes
         if own is None or not stakes.may_keep or self._surely_replaced():
             return set()
-        if any(self._is_low(standing) for standing in self._standings):
+        if stakes.keep == "alone" and any(self._is_low(standing) for standing in self._standings):
             return set()
         able = [s for s in self._standings if s.executable and s.covers(own) and self._may_equal(s.id, own.id)]
         # One alone either surely confirms the incumbent, or is open in another row already.

@@ -16,6 +16,7 @@ from method.truncation import is_cut_off
 from protocols.records import Candidate, Critique, Decision, Example, Execution, Origin, Task
 
 Answers = Literal["decided", "correct_only", "references"]
+Unverified = Literal["incumbent", "drop"]
 References = Literal["train", "anchor", "hidden"]
 
 
@@ -38,8 +39,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     critiques: tuple[Critique, ...]
 
 
-def make_examples(outcome: Outcome, *, references: References, answers: Answers) -> tuple[Made, ...]:
+def make_examples(
+    outcome: Outcome, *, references: References, answers: Answers, unverified: Unverified = "incumbent"
+) -> tuple[Made, ...]:
     """Return the examples of one task, in the order in which curation sees them.
+
+    Args:
+        outcome: what came of the task.
+        references: with `train`, the reference is taught while it is the incumbent.
+        answers: which rule makes them.
+        unverified: whether the incumbent stands for the revision of a critique that did not pass.
 
     Raises:
         KeyError: a candidate that matters has no execution.
@@ -49,7 +58,7 @@ def make_examples(outcome: Outcome, *, references: References, answers: Answers)
         return tuple(_correct(outcome))
     if answers == "references":
         return () if outcome.task.reference is None else (_taught(outcome, outcome.task.reference),)
-    return (*_answer(outcome), *_reference(outcome, references), *_critiques(outcome))
+    return (*_answer(outcome), *_reference(outcome, references), *_critiques(outcome, unverified))
 
 
 def _correct(outcome: Outcome) -> list[Made]:
@@ -93,9 +102,11 @@ def _taught(outcome: Outcome, reference: str) -> Made:
     return Made(example, False)
 
 
-def _critiques(outcome: Outcome) -> list[Made]:
+def _critiques(outcome: Outcome, unverified: Unverified) -> list[Made]:
     made: list[Made] = []
     for critique in outcome.critiques:
+        if unverified == "drop" and not critique.verified:
+            continue
         code, origin = _last_turn(outcome.decision, critique.revision if critique.verified else None)
         if code is not None and critique.text:
             made.append(Made(_critique(outcome, critique, code, origin), critique.truncated))

@@ -62,6 +62,9 @@ class DecideSettings(Section):
     d_up: Share = 0.05
     d_low: Share = 0.15
     references: Literal["train", "anchor", "hidden"] = "anchor"
+    keep: Literal["alone", "beside"] = "alone"
+    """When an answer of the policy's own that does as well as the incumbent becomes an example: once a task, where
+    there is nothing to criticise; or in each round, beside critiques of the task's weak answers."""
 
 
 class CritiqueSettings(Section):
@@ -69,6 +72,9 @@ class CritiqueSettings(Section):
 
     per_task: Annotated[int, Field(ge=0)] = 2
     """Critiques per task and round, at most; 0 turns criticism off."""
+    unverified: Literal["incumbent", "drop"] = "incumbent"
+    """What becomes of a critique whose revision does not pass: the incumbent stands as its mended code, or it makes no
+    example."""
     per_round: Annotated[int, Field(ge=0)] | None = None
     """Critiques per round, at most, for the tasks that come first; None: no such limit."""
     temperature: Annotated[float, Field(ge=0)] = 0.2

@@ -316,6 +316,13 @@ async def test_an_incumbent_is_kept_at_most_once() -> None:
     assert (first.decision.kinds, second.decision.kinds) == (("keep",), ("skip",))
 
 
+async def test_it_may_be_kept_in_each_round_where_that_is_asked_for() -> None:
+    ledger = MemoryLedger()
+    judge = make_judge(make_panel(ledger, right_judge()), ledger, keep="beside")
+    decisions = [(await judge.judge(await executed(ledger, good(3), round=round))).decision for round in (0, 1)]
+    assert [decision.kinds for decision in decisions] == [("keep",), ("keep",)]
+
+
 async def test_a_keep_of_a_later_round_does_not_count() -> None:
     ledger = MemoryLedger()
     await ledger.append(make_decision(TASK, ("keep",), round=1))

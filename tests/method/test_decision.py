@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from method.decision import References, decide, visible_incumbent
+from method.decision import Keep, References, decide, visible_incumbent
 from method.scoring import score
 from protocols.records import Candidate, Decision, Execution, Incumbent, Score
 from tests.method.making import candidate, execution, incumbent, task
@@ -22,6 +22,7 @@ def decided(
     weight: float = 0.5,
     references: References = "anchor",
     kept_before: bool = False,
+    keep: Keep = "alone",
     candidates: list[Candidate] | None = None,
     executions: Mapping[str, Execution] | None = None,
     scores: Mapping[str, Score] | None = None,
@@ -38,6 +39,7 @@ def decided(
         d_low=D_LOW,
         references=references,
         incumbent_kept_before=kept_before,
+        keep=keep,
         decision_id="d",
         round=1,
         version=0,
@@ -143,6 +145,17 @@ class TestKeep:
         decision = decided({"reference": "11", "a": "11"}, incumbent())
         assert (decision.kinds, decision.answer_id) == (("keep",), "a")
         assert decision.incumbent == incumbent()
+
+    def test_beside_critiques_only_where_that_is_asked_for(self) -> None:
+        marks = {"reference": "11", "a": "11", "b": "00"}
+        assert decided(marks, incumbent()).kinds == ("critique",)
+        decision = decided(marks, incumbent(), keep="beside")
+        assert decision.kinds == ("critique", "keep")
+        assert (decision.answer_id, decision.critique_ids) == ("a", ("b",))
+        assert decision.incumbent == incumbent()
+
+    def test_beside_critiques_too_only_what_does_as_well_as_the_incumbent(self) -> None:
+        assert decided({"reference": "11", "a": "10", "b": "00"}, incumbent(), keep="beside").kinds == ("critique",)
 
     def test_only_once_per_task(self) -> None:
         decision = decided({"reference": "11", "a": "11"}, incumbent(), kept_before=True)

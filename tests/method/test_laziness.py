@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from method.decision import decide, needed_candidates, settled
+from method.decision import Keep, decide, needed_candidates, settled
 from method.scoring import score
 from protocols.records import Candidate, Decision, Execution, Incumbent
 from tests.method.making import candidate, execution, incumbent, task
@@ -57,6 +57,10 @@ class TestByHand:
         assert needed(marks, incumbent(), weight=0.04) == {"a", "b"}
         assert needed(marks, incumbent(), weight=0.04, incumbent_kept_before=True) == set()
 
+    def test_beside_a_sure_critique_two_confirmations_still_compete(self) -> None:
+        marks = {"reference": "11", "a": "11", "b": "11", "c": "00"}
+        assert needed(marks, incumbent(), weight=0.04, keep="beside") == {"a", "b"}
+
     def test_a_sure_critique_leaves_nothing_to_confirm(self) -> None:
         assert needed({"reference": "11", "a": "11", "b": "11", "c": "00"}, incumbent(), weight=0.04) == set()
 
@@ -95,6 +99,7 @@ class Situation:
         self.d_up = draw(st.sampled_from([0.0, 0.05, 0.3]))
         self.d_low = draw(st.sampled_from([0.0, 0.15, 0.5]))
         self.kept_before = draw(st.booleans())
+        self.keep: Keep = draw(st.sampled_from(["alone", "beside"]))
 
     def decide(self, asked: set[str]) -> Decision:
         scores = {
@@ -117,6 +122,7 @@ class Situation:
             d_low=self.d_low,
             references="anchor",
             incumbent_kept_before=self.kept_before,
+            keep=self.keep,
             decision_id="d",
             round=1,
             version=0,
@@ -133,6 +139,7 @@ class Situation:
                 self.d_up,
                 self.d_low,
                 incumbent_kept_before=self.kept_before,
+                keep=self.keep,
                 shares=self.shares,
             )
         )

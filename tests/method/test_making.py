@@ -2,7 +2,7 @@
 
 import msgspec
 
-from method.making import Answers, Outcome, References, make_examples
+from method.making import Answers, Outcome, References, Unverified, make_examples
 from protocols.records import Candidate, Critique, Decision, Example, Execution, Incumbent
 from tests.method.making import candidate, execution, incumbent, task
 
@@ -61,8 +61,14 @@ def outcome(
     )
 
 
-def made(outcome: Outcome, answers: Answers = "decided", references: References = "anchor") -> list[Example]:
-    return [one.example for one in make_examples(outcome, references=references, answers=answers)]
+def made(
+    outcome: Outcome,
+    answers: Answers = "decided",
+    references: References = "anchor",
+    unverified: Unverified = "incumbent",
+) -> list[Example]:
+    rules = make_examples(outcome, references=references, answers=answers, unverified=unverified)
+    return [one.example for one in rules]
 
 
 class TestDecided:
@@ -77,6 +83,19 @@ class TestDecided:
         item = outcome(WRONG, after=incumbent())
         assert [one.origin for one in made(item, references="train")] == ["reference"]
         assert made(item) == []
+
+
+class TestUnverifiedCritiques:
+    def test_the_incumbent_stands_for_a_revision_that_did_not_pass(self) -> None:
+        failed = msgspec.structs.replace(CRITIQUE, verified=False)
+        (example,) = made(outcome(WRONG, critiques=(failed,), after=incumbent()))
+        assert (example.kind, example.origin) == ("critique", "reference")
+
+    def test_or_they_make_no_example_while_verified_ones_do(self) -> None:
+        failed = msgspec.structs.replace(CRITIQUE, verified=False)
+        assert made(outcome(WRONG, critiques=(failed,), after=incumbent()), unverified="drop") == []
+        (example,) = made(outcome(WRONG, critiques=(CRITIQUE,), after=incumbent()), unverified="drop")
+        assert example.origin == "critic"
 
 
 class TestCorrectOnly:

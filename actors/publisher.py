@@ -287,7 +287,7 @@ def _version(report: TrainingReport, parent: PolicyVersion) -> PolicyVersion:
     return PolicyVersion(
         id=derive("policy_version", report.version),
         number=report.version,
-        name=Path(report.adapter).name,
+        name=Path(report.folder).name,
         parent=parent.number,
         state="rejected",
         reason="on trial",

@@ -95,7 +95,7 @@ class Trainer:
         if await self._ledger.get(PolicyVersion, derive("policy_version", item.number)) is not None:
             return None
         known = await self._ledger.get(TrainingReport, item.id)
-        if known is not None and await trio.Path(known.adapter).is_dir():
+        if known is not None and await trio.Path(known.folder).is_dir():
             return known
         return await self._train(item)
 
@@ -126,22 +126,24 @@ class Trainer:
     async def _job(self, batch: Batch) -> TrainingJob:
         examples = [await self._ledger.get(Example, id) for id in batch.example_ids]
         rule = self._rule
+        last = await self._last_promoted() if rule.continues else None
         return TrainingJob(
             id=batch.id,
             round=batch.round,
             version=batch.number,
             examples=tuple(example for example in examples if example is not None),
             model=rule.model,
-            start_adapter=await self._last_adapter() if rule.continues else None,
+            start_adapter=last.adapter if last else None,
+            start_weights=last.merged if last and rule.recipe.weights == "full" else None,
             output_folder=rule.output_folder,
             write_merged=rule.write_merged,
             probe_texts=rule.probe_texts,
             recipe=rule.recipe,
         )
 
-    async def _last_adapter(self) -> str | None:
+    async def _last_promoted(self) -> PolicyVersion | None:
         promoted = [v for v in await self._ledger.find(PolicyVersion) if v.state == "promoted"]
-        return max(promoted, key=lambda version: version.number).adapter if promoted else None
+        return max(promoted, key=lambda version: version.number, default=None)
 
     async def _give_up(self, batch: Batch, error: TrainingError) -> None:
         version = PolicyVersion(

@@ -21,6 +21,7 @@ from actors.turns import TrainingInTurn
 from commands.sandboxes import limits_of, repeating
 from commands.serving import Serving, chosen_dtype, chosen_way, shares_cores
 from commands.task_sets import TaskSets
+from endpoints.sleeping import TrainingWhileAsleep
 from evals.evaluation import make_evaluation
 from evals.gate import gate
 from ledger.run_folder import RunFolder
@@ -128,7 +129,7 @@ async def build_pipeline(
     turn = trio.Lock()
     parts = Parts(
         policy=serving.policy,
-        trainer=TrainingInTurn(trainer, turn) if shares_cores(settings) else trainer,
+        trainer=_placed(settings, trainer, serving, turn),
         ledger=ledger,
         gate=partial(
             gate, tolerance=settings.gate.tolerance, confidence=settings.gate.confidence, seed=settings.run.seed
@@ -161,6 +162,14 @@ async def build_pipeline(
         _training(settings, folder, model, tasks),
         _publishing(settings),
     )
+
+
+def _placed(settings: Settings, trainer: AdapterTrainer, serving: Serving, turn: trio.Lock) -> AdapterTrainer:
+    """Return the trainer as its place wants it: in turn on shared cores, while the server sleeps on shared GPUs."""
+    if settings.train.colocated and serving.managed is not None:
+        policy, drain_s = serving.policy, settings.publish.drain_s
+        return TrainingInTurn(TrainingWhileAsleep(trainer, serving.managed, drain_s, policy.untouched), turn)
+    return TrainingInTurn(trainer, turn) if shares_cores(settings) else trainer
 
 
 def _generator(settings: Settings, policy: Policy, ledger: Ledger) -> Generator:
@@ -271,7 +280,7 @@ def _training(settings: Settings, folder: RunFolder, model: str, tasks: TaskSets
         model=model,
         output_folder=str(folder.adapters.resolve()),
         continues=rule.mode == "continue",
-        write_merged=chosen_way(settings) == "in_place",
+        write_merged=chosen_way(settings) != "adapter",
         probe_texts=probe_texts(settings, tasks.gate),
         recipe=_recipe(settings),
     )

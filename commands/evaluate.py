@@ -146,7 +146,7 @@ async def _version_of_run(folder: RunFolder, number: int | None) -> PolicyVersio
         versions = {version.number: version for version in await ledger.find(PolicyVersion)}
     if number is None:
         return max((v for v in versions.values() if v.state in ("base", "promoted")), key=lambda v: v.number)
-    if number not in versions or (number > 0 and versions[number].adapter is None):
+    if number not in versions or (number > 0 and versions[number].folder is None):
         raise RunFolderError(f"the run in {folder.path} has no version {number}; it has {sorted(versions)}")
     return versions[number]
 

@@ -32,7 +32,10 @@ from trainer.unpacked_folder import sync, sync_tree
 CARD = "README.md"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_CONFIG, "adapter_model.safetensors")
+MODEL_FILES = ("config.json", "model*.safetensors")
 MERGED = "merged"
+NOT_THE_RECIPE = {"step_deadline_s", "checkpoint_steps", "processes", "gpus", "colocated"}
+"""Settings of training that say where and how safely, and change nothing in what is learnt."""
 
 
 class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +47,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None = None
     """None: the last promoted one."""
     merged: bool = False
-    """The whole model instead of the adapter alone."""
+    """The whole model instead of the adapter alone; always, where all weights were trained."""
 
 
 class _AdapterConfig(msgspec.Struct):
@@ -65,17 +68,18 @@ def export_command(request: ExportRequest) -> int:
     settings = parse_settings(run.stored_settings(), str(run.settings))
     _check_output(request.output)
     record = read_version(run.ledger, request.version)
-    adapter = _adapter_folder(run, record)
+    folder = _version_folder(run, record)
+    whole = request.merged or record.version.adapter is None
     with _appearing(request.output) as staged:
-        if request.merged:
-            _fill_merged(settings, adapter, staged)
+        if whole:
+            _fill_whole(settings, record, folder, staged)
         else:
             for name in ADAPTER_FILES:
-                shutil.copyfile(adapter / name, staged / name)
-        card = model_card(_subject(settings, record, adapter, merged=request.merged))
+                shutil.copyfile(folder / name, staged / name)
+        card = model_card(_subject(settings, record, folder, merged=whole))
         (staged / CARD).write_text(card, encoding="utf-8")
     version = record.version
-    what = "whole model" if request.merged else "adapter"
+    what = "whole model" if whole else "adapter"
     reason = "" if version.state == "promoted" else f": {version.reason}"
     sys.stdout.write(f"version {version.number} ({version.state}{reason})\n{what} and card: {request.output}\n")
     return DONE
@@ -88,15 +92,16 @@ def _check_output(output: Path) -> None:
         raise UsageError(f"{output} cannot be made: the folder {output.absolute().parent} does not exist")
 
 
-def _adapter_folder(run: RunFolder, record: VersionRecord) -> Path:
-    """Return the adapter's folder, also when the run's folder was moved since."""
-    stored = Path(record.version.adapter or "")
+def _version_folder(run: RunFolder, record: VersionRecord) -> Path:
+    """Return the folder of the adapter or whole model, also when the run's folder was moved since."""
+    stored = Path(record.version.folder or "")
+    what, files = ("whole model", MODEL_FILES) if record.version.adapter is None else ("adapter", ADAPTER_FILES)
     for folder in (run.adapters / stored.name, stored):
-        if all((folder / name).is_file() for name in ADAPTER_FILES):
+        if all(any(folder.glob(name)) for name in files):
             return folder
     raise RunFolderError(
-        f"the adapter of version {record.version.number} is no longer whole in {run.adapters / stored.name}: "
-        f"expected {' and '.join(ADAPTER_FILES)}"
+        f"the {what} of version {record.version.number} is no longer whole in {run.adapters / stored.name}: "
+        f"expected {' and '.join(files)}"
     )
 
 
@@ -126,11 +131,13 @@ def _appearing(output: Path) -> Generator[Path]:
             shutil.rmtree(staged, ignore_errors=True)
 
 
-def _fill_merged(settings: Settings, adapter: Path, staged: Path) -> None:
-    if (adapter / MERGED).is_dir():
-        shutil.copytree(adapter / MERGED, staged, dirs_exist_ok=True)
+def _fill_whole(settings: Settings, record: VersionRecord, folder: Path, staged: Path) -> None:
+    if record.version.adapter is None:
+        shutil.copytree(folder, staged, dirs_exist_ok=True)
+    elif (folder / MERGED).is_dir():
+        shutil.copytree(folder / MERGED, staged, dirs_exist_ok=True)
     else:
-        trio.run(_merge, settings, adapter.absolute(), staged, Console(stderr=True))
+        trio.run(_merge, settings, folder.absolute(), staged, Console(stderr=True))
 
 
 async def _merge(settings: Settings, adapter: Path, staged: Path, console: Console) -> None:
@@ -149,15 +156,16 @@ async def _merge(settings: Settings, adapter: Path, staged: Path, console: Conso
 def _subject(settings: Settings, record: VersionRecord, adapter: Path, *, merged: bool) -> Subject:
     name = settings.model.name
     path, licence = Path(name).expanduser(), _licence(name, adapter)
+    recipe = settings.train.model_dump(mode="json", exclude=NOT_THE_RECIPE)
     return Subject(
         run=settings.run.name,
         record=record,
-        merged=merged,
+        form="adapter" if not merged else "trained" if record.version.adapter is None else "merged",
         base_model=path.name if path.exists() else name,
         base_is_local=path.exists(),
         licence=licence.words if licence else None,
         licence_identifier=licence.identifier if licence else None,
-        training={**settings.train.model_dump(mode="json", exclude={"step_deadline_s"}), "seed": settings.run.seed},
+        training={**recipe, "seed": settings.run.seed},
     )
 
 
@@ -172,6 +180,8 @@ def _licence(model: str, adapter: Path) -> Licence | None:
 
 
 def _trained_on(adapter: Path) -> str:
-    """Return the base model's folder or name, as the adapter has it."""
+    """Return the base model's folder or name, as the adapter has it; nothing, where there is no adapter."""
+    if not (adapter / ADAPTER_CONFIG).is_file():
+        return ""
     config = msgspec.json.decode((adapter / ADAPTER_CONFIG).read_bytes(), type=_AdapterConfig)
     return config.base_model_name_or_path

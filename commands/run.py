@@ -2,8 +2,8 @@
 
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,20 +22,24 @@ from commands.serving import Serving, check_managed_port, check_servable, open_s
 from commands.task_sets import TaskSets, load_task_sets, run_references
 from dashboard.events import configure_events
 from dashboard.terminal import Status, line, make_status, show_progress
+from dashboard.trackers import check_trackers, open_trackers
+from dashboard.tracking import Curves, TrackedLedger, TrackedTrainer, open_curves
 from endpoints.machine import this_machine
 from ledger.queries import read_records
 from ledger.run_folder import RunFolder
 from ledger.sqlite import open_ledger
 from protocols.errors import UsageError
-from protocols.ports import Sandbox
-from protocols.records import Evaluation, PolicyVersion, RoundSettled
-from protocols.settings import Settings, load_settings
+from protocols.ports import Ledger, Sandbox
+from protocols.records import Evaluation, PolicyVersion, RoundSettled, TrainingReport
+from protocols.settings import Settings, flatten_settings, load_settings
 from trainer.model_folder import resolve_model
-from trainer.process import TrainerProcess
+from trainer.process import TrainerProcess, worker_command
 from trainer.targets import check_stored_targets
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+PROJECT = "adaptive-critique-refinement"
+"""Name of the project or experiment in trackers that know such."""
 CLOSING_S = 30.0
 """For ending the trainer and closing connections."""
 
@@ -53,6 +57,7 @@ async def _run(settings: Settings, console: Console) -> int:
     folder = RunFolder(Path(settings.run.folder) / settings.run.name)
     folder.check(settings)
     check_servable(settings)
+    check_trackers(settings.run.trackers)
     tasks = load_task_sets(settings.tasks)
     check_managed_port(settings)
     configure_events(console, None)
@@ -99,9 +104,18 @@ async def _begin(
 ) -> int:
     start = trio.current_time()
     trainer = TrainerProcess(
-        log_path=folder.trainer_log, threads=len(this_machine().cores), step_deadline_s=settings.train.step_deadline_s
+        log_path=folder.trainer_log,
+        threads=max(1, len(this_machine().cores) // settings.train.processes),
+        step_deadline_s=settings.train.step_deadline_s,
+        command=worker_command(settings.train.processes),
+        gpus=settings.train.gpus,
     )
-    async with open_ledger(folder.ledger) as ledger, trio.open_nursery() as nursery:
+    async with (
+        open_ledger(folder.ledger) as journal,
+        _open_curves(settings, folder, journal) as curves,
+        trio.open_nursery() as nursery,
+    ):
+        ledger = TrackedLedger(journal, curves)
         try:
             executor = executor_of(settings, sandbox, ledger)
             usable: list[TaskSets] = []
@@ -111,7 +125,8 @@ async def _begin(
                 return await current_version(ledger, model, probe_texts(settings, usable[0].gate), trainer)
 
             serving = await open_serving(settings, model, prepare, folder.server_log, nursery)
-            pipeline = await build_pipeline(settings, folder, model, usable[0], ledger, executor, trainer, serving)
+            tracked = TrackedTrainer(trainer, curves)
+            pipeline = await build_pipeline(settings, folder, model, usable[0], ledger, executor, tracked, serving)
             begun.set()
             version = serving.policy.current.number
             log.info("run_began", run=settings.run.name, tasks=len(usable[0].train), version=version)
@@ -128,6 +143,18 @@ async def _begin(
         return INTERRUPTED
     show_report(folder, as_json=False)
     return DONE
+
+
+@asynccontextmanager
+async def _open_curves(settings: Settings, folder: RunFolder, ledger: Ledger) -> AsyncGenerator[Curves]:
+    flat = {key: str(value) for key, value in flatten_settings(settings.model_dump(mode="json")).items()}
+    set_up = partial(
+        open_trackers, settings.run.trackers, project=PROJECT, run=settings.run.name, settings=flat, folder=folder.path
+    )
+    trackers = await trio.to_thread.run_sync(set_up, abandon_on_cancel=True)
+    steps = sum(report.steps for report in await ledger.find(TrainingReport))
+    async with open_curves(trackers, steps) as curves:
+        yield curves
 
 
 async def _drive(

@@ -15,7 +15,8 @@ from endpoints.policy import ServedPolicy
 from endpoints.pool import RolePool
 from endpoints.server import ManagedServer, check_port, free_port
 from endpoints.server_plan import Dtype, ServerWish, Way, choose_device, choose_dtype, choose_way, plan_server
-from endpoints.ways import AdapterWay, InPlaceWay
+from endpoints.ways import AdapterWay, InPlaceWay, RestartWay
+from endpoints.ways import Way as PublishingWay
 from protocols.errors import EndpointError, ModelError, SettingsError
 from protocols.records import PolicyVersion
 from protocols.settings import MANAGED, EndpointSettings, Settings
@@ -31,6 +32,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     judges: tuple[RolePool, ...]
     critic: RolePool
     endpoints: tuple[Endpoint, ...]
+    managed: Endpoint | None
+    """That of the server that the run started itself."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -44,7 +47,9 @@ def is_managed(settings: Settings) -> bool:
 
 
 def chosen_way(settings: Settings) -> Way:
-    """Return the way of publishing; `auto` is `in_place` only for a server of our own on a CPU."""
+    """Return the way of publishing; `auto` is `in_place` only for our own server: on a CPU, or for whole models."""
+    if settings.publish.way == "auto" and settings.train.weights == "full" and is_managed(settings):
+        return "in_place"
     device = choose_device(settings.server.device, this_machine())
     return choose_way(settings.publish.way, device if is_managed(settings) else "gpu")
 
@@ -53,8 +58,23 @@ def check_servable(settings: Settings) -> None:
     """Return when vLLM can serve what is to be trained in the way in which it is to be published.
 
     Raises:
-        SettingsError: the adapters would be of a kind that vLLM does not serve.
+        SettingsError: the adapters would be of a kind that vLLM does not serve, or there would be none.
     """
+    if settings.train.weights == "full" and chosen_way(settings) == "adapter":
+        raise SettingsError(
+            'train.weights = "full" makes whole models, which cannot be published as adapters: set '
+            'publish.way = "in_place" (a server that the run does not start itself needs VLLM_SERVER_DEV_MODE=1 for '
+            'it), or train.weights = "adapter"'
+        )
+    if settings.train.colocated and (not is_managed(settings) or shares_cores(settings)):
+        raise SettingsError(
+            "train.colocated = true needs a managed server on a GPU: only such a one can sleep while a job runs"
+        )
+    if settings.publish.way == "restart" and not is_managed(settings):
+        raise SettingsError(
+            'publish.way = "restart" needs a server that the run starts itself (an endpoint with url = "managed"); an '
+            "external one is published to in place or by adapters"
+        )
     if settings.train.dora and chosen_way(settings) == "adapter":
         chosen = "" if settings.publish.way == "adapter" else f" (what {settings.publish.way!r} comes to here)"
         raise SettingsError(
@@ -111,8 +131,10 @@ async def open_serving(
     endpoints = {wish.name: _endpoint(wish, port, on_cpu) for wish in settings.endpoints}
     try:
         names = {wish.name: await _model_name(wish, endpoints[wish.name]) for wish in settings.endpoints}
-        current, served = await _start(settings, model, prepare, port, server_log, endpoints, nursery)
-        policy = _policy(settings, model, current, endpoints, names, random)
+        await _check_reloading(settings, endpoints)
+        server = _server(settings, model, port, server_log) if is_managed(settings) else None
+        current, served = await _start(settings, server, prepare, endpoints, nursery)
+        policy = _policy(settings, model, current, endpoints, names, random, server)
         served.append(policy)
         if policy.current.number > 0:
             await policy.restore()
@@ -126,15 +148,14 @@ async def open_serving(
         judges=_judges(settings, endpoints, names, random),
         critic=_critic(settings, endpoints, names, random),
         endpoints=tuple(endpoints.values()),
+        managed=_managed(settings, endpoints),
     )
 
 
 async def _start(
     settings: Settings,
-    model: str,
+    server: ManagedServer | None,
     prepare: Callable[[], Awaitable[PolicyVersion]],
-    port: int,
-    log: Path,
     endpoints: dict[str, Endpoint],
     nursery: trio.Nursery,
 ) -> tuple[PolicyVersion, list[ServedPolicy]]:
@@ -143,7 +164,7 @@ async def _start(
     Returns:
         What `prepare` returned, and a list in which to put the policy that a restarted server is given back.
     """
-    managed = next((endpoints[wish.name] for wish in settings.endpoints if wish.url == MANAGED), None)
+    managed = _managed(settings, endpoints)
     served: list[ServedPolicy] = []
     prepared: list[PolicyVersion] = []
 
@@ -156,9 +177,13 @@ async def _start(
 
     async with trio.open_nursery() as starting:
         starting.start_soon(prepare_version)
-        if managed is not None:
-            await nursery.start(_server(settings, model, port, log).serve, managed, restore)
+        if managed is not None and server is not None:
+            await nursery.start(server.serve, managed, restore)
     return prepared[0], served
+
+
+def _managed(settings: Settings, endpoints: dict[str, Endpoint]) -> Endpoint | None:
+    return next((endpoints[wish.name] for wish in settings.endpoints if wish.url == MANAGED), None)
 
 
 def _judges(
@@ -217,19 +242,37 @@ def _policy(
     endpoints: dict[str, Endpoint],
     names: dict[str, str],
     random: Random,
+    server: ManagedServer | None,
 ) -> ServedPolicy:
-    way = chosen_way(settings)
     replicas = [
-        (
-            endpoints[wish.name],
-            AdapterWay(names[wish.name])
-            if way == "adapter"
-            else InPlaceWay(names[wish.name], base_weights=model, drain_s=settings.publish.drain_s),
-        )
+        (endpoints[wish.name], _way(settings, model, names[wish.name], server))
         for wish in settings.endpoints
         if "policy" in wish.roles
     ]
     return ServedPolicy(current, replicas, random=random, drain_s=settings.publish.drain_s)
+
+
+def _way(settings: Settings, model: str, name: str, server: ManagedServer | None) -> PublishingWay:
+    way, drain_s = chosen_way(settings), settings.publish.drain_s
+    if way == "adapter":
+        return AdapterWay(name)
+    if way == "restart" and server is not None:
+        return RestartWay(name, base_weights=model, drain_s=drain_s, restart=server.restart)
+    return InPlaceWay(name, base_weights=model, drain_s=drain_s)
+
+
+async def _check_reloading(settings: Settings, endpoints: dict[str, Endpoint]) -> None:
+    """Return when every external server of the policy can be published to in place, if that is the way."""
+    if chosen_way(settings) != "in_place":
+        return
+    for wish in settings.endpoints:
+        if "policy" not in wish.roles or wish.url == MANAGED:
+            continue
+        if not await endpoints[wish.name].can_reload(timeout_s=wish.connect_timeout_s):
+            raise SettingsError(
+                f"endpoint {wish.name} at {wish.url} cannot take weights in place, as publish.way and train.weights "
+                "want it: start that vLLM with VLLM_SERVER_DEV_MODE=1 in its environment, or publish adapters"
+            )
 
 
 def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServer:
@@ -256,6 +299,8 @@ def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServ
             gpu_memory_share=wish.gpu_memory_share,
             tuned=wish.tuned,
             compiled=wish.compiled,
+            sleeps=settings.train.colocated,
+            gpus=wish.gpus,
             arguments=("--seed", str(settings.run.seed), *wish.arguments),
         ),
         machine,
@@ -268,4 +313,5 @@ def _server(settings: Settings, model: str, port: int, log: Path) -> ManagedServ
         log=log,
         ready_s=wish.ready_s,
         restarts=wish.restarts,
+        model=model,
     )

@@ -19,7 +19,7 @@ from endpoints.connections import Connections
 from endpoints.gate import Gate
 from endpoints.translation import translated
 from endpoints.wire import Usage
-from protocols.errors import EndpointError
+from protocols.errors import EndpointError, EndpointRefused
 from protocols.ports import ChatAnswer, ChatChoice, ChatRequest
 
 Result = TypeVar("Result")
@@ -171,6 +171,18 @@ class Endpoint:
 
         at_most = Usage(prompt_tokens=sum(map(len, prompts)), completion_tokens=len(prompts))
         return await self._once(attempt, aim, at_most, staged)
+
+    async def can_reload(self, *, timeout_s: float = 10.0) -> bool:
+        """Tell whether the server has vLLM's calls for reloading weights (`VLLM_SERVER_DEV_MODE=1`).
+
+        Raises:
+            EndpointError: it did not answer, or failed.
+        """
+        try:
+            await self._connections.control("GET", f"{self.url.removesuffix('/v1')}/weight_info", timeout_s=timeout_s)
+        except EndpointRefused:
+            return False
+        return True
 
     async def control(self, path: str, body: object = None, *, timeout_s: float | None = None) -> bytes:
         """Send one control call, past gate and admission, and return the answer's body.

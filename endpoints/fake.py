@@ -20,6 +20,11 @@ import trio
 BASE = "base"
 """What `FakeServer.weights` is until weights are reloaded."""
 _CHUNK = 65536
+_DEVELOPMENT = {
+    *("/pause", "/resume", "/collective_rpc", "/reset_prefix_cache", "/update_weight_version"),
+    *("/weight_info", "/sleep", "/wake_up"),
+}
+"""Paths that there are with `VLLM_SERVER_DEV_MODE=1` alone."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,9 @@ class FakeServer:
         self.weight_version = "default"
         self.adapters: dict[str, str] = {}
         self.paused = False
+        self.asleep = False
+        self.development = True
+        """Whether it was started with `VLLM_SERVER_DEV_MODE=1`."""
         self.torn = 0
         self.healthy = True
         self._script: dict[str, deque[Reply]] = defaultdict(deque)
@@ -155,7 +163,7 @@ class FakeServer:
             return await self._generate(path, request.body, reply)
         await trio.sleep(reply.delay_s)
         handler = self._handlers().get(path)
-        if handler is None:
+        if handler is None or (path in _DEVELOPMENT and not self.development):
             return 404, _error(f"no such path: {path}")
         return handler(request)
 
@@ -170,9 +178,14 @@ class FakeServer:
             "/collective_rpc": self._collective_rpc,
             "/reset_prefix_cache": lambda _: (200, {"success": True}),
             "/update_weight_version": self._update_weight_version,
+            "/weight_info": lambda _: (200, {"weight_version": self.weight_version}),
+            "/sleep": partial(self._sleep, True),
+            "/wake_up": partial(self._sleep, False),
         }
 
     async def _generate(self, path: str, body: dict[str, Any], reply: Reply) -> tuple[int, Any]:
+        if self.asleep:
+            return 500, _error("the engine is asleep")
         while self.paused:
             await self._changed.wait()
         model = body["model"]
@@ -238,6 +251,10 @@ class FakeServer:
         self._changed.set()
         self._changed = trio.Event()
         return 200, {"status": "paused" if paused else "resumed"}
+
+    def _sleep(self, asleep: bool, _: Received) -> tuple[int, Any]:
+        self.asleep = asleep
+        return 200, {"status": "sleeping" if asleep else "awake"}
 
     def _collective_rpc(self, request: Received) -> tuple[int, Any]:
         if request.body["method"] == "reload_weights":

@@ -5,7 +5,8 @@ is on every replica; no answer mixes two versions; whatever fails or is cancelle
 version, or, where that cannot be had, let nobody in.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 
 import trio
@@ -163,6 +164,12 @@ class ServedPolicy:
             failures = await self._on_each(lambda replica: replica.restore(self._current), concerned)
         if failures:
             raise PublishError(f"version {self._current.name} is not restored: {'; '.join(map(str, failures))}")
+
+    @asynccontextmanager
+    async def untouched(self) -> AsyncGenerator[None]:
+        """Keep every version where it is: whoever would stage, promote or roll back waits until the block is left."""
+        async with self._lock:
+            yield
 
     def statistics(self) -> tuple[EndpointStatistics, ...]:
         """Return where each replica's endpoint is now."""

@@ -25,7 +25,7 @@ import trio
 from endpoints import guard
 from endpoints.client import Endpoint
 from endpoints.server_log import classify, read_tail
-from protocols.errors import EndpointError, PortTaken, PublishError, ServerError, ServerNotReady
+from protocols.errors import EndpointError, PortTaken, PublishError, ServerDied, ServerError, ServerNotReady
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -50,6 +50,7 @@ class ManagedServer:
         restarts: in an hour, at most.
         grace_s: between being asked to end and being killed.
         first_pause_s: before the first restart; doubled for each further one within the hour.
+        model: folder or name in the command that `restart` exchanges; None: it is never asked to.
     """
 
     def __init__(
@@ -63,10 +64,17 @@ class ManagedServer:
         restarts: int = 5,
         grace_s: float = 10.0,
         first_pause_s: float = 1.0,
+        model: str | None = None,
     ) -> None:
         self.port = port
         self.log = log
         self.starts = 0
+        self.model = model
+        """Folder or name that it is started with, in place of the command's own; None: the command's own."""
+        self._running: str | None = None
+        self._restoring = False
+        self._asked = trio.Event()
+        self._wish: _Wish | None = None
         self._command = tuple(command)
         self._environment = dict(environment)
         self._ready_s = ready_s
@@ -78,6 +86,26 @@ class ManagedServer:
     def url(self) -> str:
         """Base URL for an endpoint."""
         return f"http://127.0.0.1:{self.port}/v1"
+
+    async def restart(self, model: str) -> None:
+        """Serve other weights by ending the server and starting it on `model`; return once it is healthy.
+
+        Weights that it serves already need no restart. The endpoint is held meanwhile.
+
+        Raises:
+            ServerError: it did not come up on `model`; or it has just come up after a death and is being given back
+                what it served, and starts once more, on `model`.
+        """
+        self.model = model
+        if self._running == model:
+            return
+        if self._restoring:
+            raise ServerDied("the managed server came up on other weights, and has to start once more")
+        self._wish = wish = _Wish()
+        self._asked.set()
+        await wish.settled.wait()
+        if wish.error is not None:
+            raise ServerDied(f"the managed server did not come up on {model}: {wish.error}")
 
     async def serve(
         self,
@@ -102,7 +130,9 @@ class ManagedServer:
         while True:
             try:
                 await self._live(endpoint, on_restart, task_status)
+                continue
             except (ServerError, EndpointError, PublishError) as error:
+                self._settle(error)
                 now = trio.current_time()
                 deaths = [*(time for time in deaths if now - time < _HOUR_S), now]
                 if self.starts == 0 or len(deaths) > self._restarts:
@@ -116,30 +146,69 @@ class ManagedServer:
     async def _live(
         self, endpoint: Endpoint, on_restart: Callable[[], Awaitable[None]], task_status: trio.TaskStatus[None]
     ) -> None:
-        """One life of the server, from its start to its death."""
+        """One life of the server, from its start to its death, or until it is to start on other weights."""
         check_port(self.port)
         start = self.log.stat().st_size if self.log.exists() else 0
         began = trio.current_time()
         log.info("server_started", port=self.port, log=str(self.log), ready_s=self._ready_s)
+        model, self._asked = self.model, trio.Event()
         process = await self._spawn()
         try:
             await self._healthy(process, start)
-            if self.starts:
-                await on_restart()
+            if self._asked.is_set():
+                return
+            self._running = model
+            if self.starts and self._wish is None:
+                await self._restore(on_restart)
             self.starts += 1
             log.info("server_became_ready", seconds=round(trio.current_time() - began))
             endpoint.gate.release(HOLD)
+            self._settle(None)
             if self.starts == 1:
                 task_status.started()
-            await process.wait()
-            raise self._death(process, start)
+            await self._death_or_wish(process)
+            if not self._asked.is_set():
+                raise self._death(process, start)
         finally:
+            self._running = None
             endpoint.gate.hold(HOLD)
             endpoint.gate.interrupt(staged_too=True)
             await self._stop(process)
 
+    async def _restore(self, on_restart: Callable[[], Awaitable[None]]) -> None:
+        self._restoring = True
+        try:
+            await on_restart()
+        finally:
+            self._restoring = False
+
+    async def _death_or_wish(self, process: trio.Process) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ended, process, nursery.cancel_scope)
+            await self._asked.wait()
+            nursery.cancel_scope.cancel()
+
+    def _settle(self, error: Exception | None) -> None:
+        wish, self._wish = self._wish, None
+        if wish is not None:
+            wish.error = error
+            wish.settled.set()
+
+    def _arguments(self) -> tuple[str, ...]:
+        """Return the command, with the weights to start on as its `--model`."""
+        if self.model is None:
+            return self._command
+        at = self._command.index("--model") + 1
+        return (*self._command[:at], self.model, *self._command[at + 1 :])
+
     async def _spawn(self) -> trio.Process:
-        program = [sys.executable, guard.__file__, str(os.getpid()), str(self._grace_s), *self._command]
+        program = [
+            sys.executable,
+            guard.__file__,
+            str(os.getpid()),
+            str(self._grace_s),
+            *self._arguments(),
+        ]
         with self.log.open("ab") as output:
             return await trio.lowlevel.open_process(
                 program,
@@ -184,6 +253,14 @@ class ManagedServer:
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
             await trio.to_thread.run_sync(guard.kill_session, process.pid)
+
+
+class _Wish:
+    """Somebody waits for the server to come up on other weights."""
+
+    def __init__(self) -> None:
+        self.settled = trio.Event()
+        self.error: Exception | None = None
 
 
 def free_port() -> int:

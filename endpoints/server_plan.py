@@ -13,7 +13,7 @@ from endpoints.machine import Machine
 from endpoints.model_size import ModelSize
 from protocols.errors import ModelDoesNotFit
 
-Way = Literal["adapter", "in_place"]
+Way = Literal["adapter", "in_place", "restart"]
 Device = Literal["cpu", "gpu"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 
@@ -59,6 +59,10 @@ class ServerWish(msgspec.Struct, frozen=True, kw_only=True):
     tuned: bool = True
     compiled: bool = True
     """Whether the model may be compiled at the start."""
+    sleeps: bool = False
+    """Whether it must be able to leave its GPUs to the trainer for a while."""
+    gpus: tuple[int, ...] | None = None
+    """GPUs of its own; None: all that it sees."""
     arguments: tuple[str, ...] = ()
 
 
@@ -79,7 +83,7 @@ def choose_device(device: Literal["auto", "cpu", "gpu"], machine: Machine) -> De
     return device
 
 
-def choose_way(way: Literal["auto", "adapter", "in_place"], device: Device) -> Way:
+def choose_way(way: Literal["auto"] | Way, device: Device) -> Way:
     """Return the way of publishing that `auto` means: an adapter is slow on a CPU, and several at once help a GPU."""
     if way == "auto":
         return "adapter" if device == "gpu" else "in_place"
@@ -114,6 +118,7 @@ def plan_server(wish: ServerWish, machine: Machine, size: ModelSize | None) -> S
         *_base_command(wish, machine),
         *_way_arguments(wish),
         *(() if compiles else ("--enforce-eager",)),
+        *(("--enable-sleep-mode",) if wish.sleeps else ()),
         *_tuned_arguments(wish, cache),
     )
     environment = _base_environment(wish) | (_cpu_environment(wish, machine) if on_cpu and wish.tuned else {})
@@ -132,7 +137,7 @@ def _base_command(wish: ServerWish, machine: Machine) -> tuple[str, ...]:
 
 
 def _way_arguments(wish: ServerWish) -> tuple[str, ...]:
-    if wish.way == "in_place":
+    if wish.way != "adapter":
         return ()
     return ("--enable-lora", "--max-loras", "2", "--max-lora-rank", str(_lora_rank(wish.adapter_rank)))
 
@@ -155,8 +160,14 @@ def _base_environment(wish: ServerWish) -> dict[str, str]:
     environment = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if wish.local:
         environment |= {"HF_HUB_OFFLINE": "1"}
+    if wish.gpus is not None:
+        environment |= {"CUDA_VISIBLE_DEVICES": ",".join(map(str, wish.gpus))}
+    if wish.sleeps:
+        environment |= {"VLLM_SERVER_DEV_MODE": "1"}
     if wish.way == "adapter":
         return environment | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+    if wish.way == "restart":
+        return environment
     return environment | {"VLLM_SERVER_DEV_MODE": "1"}
 
 

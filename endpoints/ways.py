@@ -1,13 +1,14 @@
-"""The two ways of putting a policy version on one replica (architecture.md, "Publishing").
+"""The ways of putting a policy version on one replica (architecture.md, "Publishing").
 
 `AdapterWay` loads an adapter under a name of its own, beside those that are served; `InPlaceWay` reloads the weights
-of the whole server, so everything else it serves must wait meanwhile. Neither knows of other replicas or of the
-pointer to the current version: see `policy`.
+of the whole server, so everything else it serves must wait meanwhile, and `RestartWay` starts the server again for
+that. None knows of other replicas or of the pointer to the current version: see `policy`.
 
-Contract of both: any call may fail at any point, with an `EndpointError`, and may be made again; `take_off` brings the
+Contract of all: any call may fail at any point, with an `EndpointError`, and may be made again; `take_off` brings the
 replica back whatever `put` had done. A hold that `put` or `take_off` laid on the gate is lifted by the caller.
 """
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -15,7 +16,7 @@ import msgspec
 import trio
 
 from endpoints.client import Endpoint
-from protocols.errors import EndpointBroken, EndpointRefused
+from protocols.errors import EndpointBroken, EndpointRefused, ServerError
 from protocols.records import PolicyVersion
 
 HOLD = "publishing"
@@ -70,6 +71,8 @@ class AdapterWay:
     async def put(self, endpoint: Endpoint, version: PolicyVersion) -> None:
         """Load the adapter; one of that name that is there already gives way."""
         if version.adapter is None:
+            if version.number > 0:
+                raise EndpointBroken(f"version {version.name} is no adapter, and cannot be published as one")
             return
         if version.name in await endpoint.check():
             await self.retire(endpoint, version)
@@ -153,3 +156,26 @@ class InPlaceWay:
 
 class _Reset(msgspec.Struct, frozen=True):
     success: bool = True
+
+
+class RestartWay(InPlaceWay):
+    """Whole weights, for which the server is ended and started again; for models that cannot be reloaded in place.
+
+    Args:
+        served_name: as `InPlaceWay`.
+        base_weights: as `InPlaceWay`.
+        drain_s: as `InPlaceWay`.
+        restart: starts the server on the weights in a folder and returns once it is healthy (`ManagedServer.restart`).
+    """
+
+    def __init__(
+        self, served_name: str, *, base_weights: str, drain_s: float, restart: Callable[[str], Awaitable[None]]
+    ) -> None:
+        super().__init__(served_name, base_weights=base_weights, drain_s=drain_s)
+        self._restart = restart
+
+    async def _load(self, endpoint: Endpoint, version: PolicyVersion) -> None:
+        try:
+            await self._restart(self._weights(version))
+        except ServerError as error:
+            raise EndpointBroken(str(error)) from error

@@ -5,7 +5,7 @@ It says what the journal and the settings say, and no more: what is not known is
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,14 +15,22 @@ from protocols.records import PolicyVersion
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
+Form = Literal["adapter", "merged", "trained"]
+"""An adapter alone, a whole model with the adapter merged in, or one of which all weights were trained."""
+_FORMS: Mapping[Form, str] = {
+    "adapter": "The adapter (PEFT form)",
+    "merged": "The whole model, with the adapter merged in (bfloat16),",
+    "trained": "The whole model, of which all weights were trained (bfloat16),",
+}
+
+
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """What is exported."""
 
     run: str
     """Name of the run."""
     record: VersionRecord
-    merged: bool
-    """Whether it is the whole model, or the adapter alone."""
+    form: Form
     base_model: str
     """Its name in the settings, or that of its folder: a card travels, and a path does not."""
     base_is_local: bool
@@ -36,11 +44,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 def model_card(subject: Subject) -> str:
     """Return the card's text."""
     version = subject.record.version
-    what = "The whole model, with the adapter merged in (bfloat16)," if subject.merged else "The adapter (PEFT form)"
     parts = (
         _front_matter(subject),
         f"# {version.name} of run {subject.run}",
-        f"{what} of policy version {version.number}, trained by Adaptive Critique Refinement.",
+        f"{_FORMS[subject.form]} of policy version {version.number}, trained by Adaptive Critique Refinement.",
         _warning(version),
         _table(("what", "value"), _origin(subject)),
         "## Data",
@@ -54,7 +61,7 @@ def model_card(subject: Subject) -> str:
 
 
 def _front_matter(subject: Subject) -> str:
-    lines = [f"library_name: {'transformers' if subject.merged else 'peft'}"]
+    lines = [f"library_name: {'peft' if subject.form == 'adapter' else 'transformers'}"]
     if not subject.base_is_local and _HUB_NAME.fullmatch(subject.base_model):
         lines.append(f"base_model: {subject.base_model}")
     if subject.licence_identifier is not None:
@@ -79,7 +86,7 @@ def _origin(subject: Subject) -> list[tuple[str, str]]:
         ("parent version", parent),
         ("base model", f"{subject.base_model}{' (a local folder)' * subject.base_is_local}"),
         ("licence of the base model", subject.licence or "its folder does not tell; look where it was published"),
-        ("SHA-256 of the adapter's weights", version.content_hash or "not known"),
+        ("SHA-256 of the trained weights", version.content_hash or "not known"),
         ("served against trained log-probabilities", canary),
     ]
 

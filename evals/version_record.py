@@ -44,7 +44,7 @@ def read_version(journal: Path, number: int | None) -> VersionRecord:
 
 
 def _chosen(versions: list[PolicyVersion], number: int | None, journal: Path) -> PolicyVersion:
-    trained = {version.number: version for version in versions if version.adapter is not None}
+    trained = {version.number: version for version in versions if version.folder is not None}
     there = ", ".join(f"{one.number} ({one.state})" for _, one in sorted(trained.items())) or "none"
     run = f"the run in {journal.parent}"
     if number is None:
@@ -53,9 +53,9 @@ def _chosen(versions: list[PolicyVersion], number: int | None, journal: Path) ->
             raise RunFolderError(f"{run} has promoted no version yet; name one with --version; it has trained {there}")
         return max(promoted, key=lambda version: version.number)
     if number == 0:
-        raise RunFolderError(f"version 0 of {run} is the base model itself and has no adapter; it has trained {there}")
+        raise RunFolderError(f"version 0 of {run} is the base model itself, untrained; it has trained {there}")
     if number not in trained:
-        raise RunFolderError(f"{run} has no version {number} with an adapter; it has trained {there}")
+        raise RunFolderError(f"{run} has no version {number} that was trained to its end; it has trained {there}")
     return trained[number]
 
 

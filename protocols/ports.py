@@ -6,7 +6,7 @@ that a later call would trip over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -305,6 +305,8 @@ class TrainingRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the linear layers that get an adapter, or ends of their names; None: all but the projection."""
     dora: bool = False
     rslora: bool = False
+    weights: Literal["adapter", "full"] = "adapter"
+    """What is trained: low-rank adapters, or all of the model's weights."""
     checkpoint_steps: int = 0
     """Steps between two checkpoints, from which the same job goes on after a kill; 0: none."""
 
@@ -321,8 +323,10 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     """Local folder or hub name of the base model."""
     start_adapter: str | None
     """Adapter folder to go on from (`continue` mode); None starts from the base model (`restart`)."""
+    start_weights: str | None = None
+    """The same where all weights are trained: folder of the whole model to go on from."""
     output_folder: str
-    """Folder under which the adapter's own folder (`vNNNN-<hash>`) appears, whole or not at all."""
+    """Folder under which the version's own folder (`vNNNN-<hash>`) appears, whole or not at all."""
     write_merged: bool
     probe_texts: tuple[str, ...]
     recipe: TrainingRecipe

@@ -100,6 +100,9 @@ def test_every_shipped_settings_file_loads(path: Path) -> None:
         ("[train]\ntargets = []\n", "train.targets"),
         ('[train]\ndora = true\n[publish]\nway = "adapter"\n', "vLLM serves no DoRA adapters"),
         ("[train]\ndora = true\n" + THERE, "what 'auto' comes to here"),
+        ('[train]\nweights = "full"\n' + THERE, "cannot be published as adapters"),
+        ('[train]\nweights = "full"\n[publish]\nway = "adapter"\n', "cannot be published as adapters"),
+        ('[publish]\nway = "restart"\n' + THERE, "needs a server that the run starts itself"),
     ],
 )
 def test_wrong_settings_are_named(

@@ -133,6 +133,16 @@ class TestFolder:
         assert names(tmp_path / "out") == {"model.safetensors", "config.json", "tokenizer.json", "README.md"}
         assert "library_name: transformers" in card
 
+    def test_a_version_of_which_all_weights_were_trained_is_a_whole_model(self, tmp_path: Path) -> None:
+        folder = tmp_path / "runs" / "r" / "adapters" / "v0001-abc"
+        trained = msgspec.structs.replace(version(1, "promoted"), adapter=None, merged=str(folder))
+        run = write_run(tmp_path / "runs" / "r", tmp_path / "base", trained)
+        write_files(folder, {"model.safetensors": "whole", "config.json": "{}", "tokenizer.json": "{}"})
+        card = exported(run, tmp_path / "out")
+        assert names(tmp_path / "out") == {"model.safetensors", "config.json", "tokenizer.json", "README.md"}
+        assert "of which all weights were trained" in card
+        assert "library_name: transformers" in card
+
     def test_nothing_else_appears_and_the_run_stays_as_it_is(self, run: Path, tmp_path: Path) -> None:
         def files() -> dict[Path, bytes]:  # SQLite's own side files come and go with readers
             return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "sqlite-" not in path.name}
@@ -158,7 +168,7 @@ class TestCard:
         assert str(tmp_path) not in card
         assert "| licence of the base model | apache-2.0, as its README.md says |" in card
         assert "license: apache-2.0" in card.split("---")[1]
-        assert f"| SHA-256 of the adapter's weights | {'ab' * 32} |" in card
+        assert f"| SHA-256 of the trained weights | {'ab' * 32} |" in card
 
     def test_it_counts_the_examples_of_its_own_batch_by_writer_and_kind(self, run: Path, tmp_path: Path) -> None:
         card = exported(run, tmp_path / "out")
@@ -220,8 +230,8 @@ class TestRefusals:
         ("number", "complaint"),
         [
             ("0", "version 0 of the run in"),
-            ("3", "has no version 3 with an adapter; it has trained 1 (promoted), 2 (rejected)"),
-            ("9", "has no version 9 with an adapter; it has trained 1 (promoted), 2 (rejected)"),
+            ("3", "has no version 3 that was trained to its end; it has trained 1 (promoted), 2 (rejected)"),
+            ("9", "has no version 9 that was trained to its end; it has trained 1 (promoted), 2 (rejected)"),
         ],
     )
     def test_a_version_without_an_adapter(

@@ -7,6 +7,7 @@ other weights; nothing is at that name before everything in it is on disk.
 """
 
 import copy
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -43,6 +44,12 @@ def write_adapter(model: Any, folder: Path) -> str:
     """Write a PEFT model's adapter into `folder`; return the SHA-256 of its weights, hexadecimal."""
     model.save_pretrained(folder)
     return sha256_of(folder / WEIGHTS)
+
+
+def hash_of_weights(folder: Path) -> str:
+    """Return one SHA-256, hexadecimal, of a whole model's weights: of its file's, or of its files' together."""
+    digests = [sha256_of(path) for path in sorted(folder.glob("*.safetensors"))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def write_whole_model(base: BaseModel, folder: Path) -> None:

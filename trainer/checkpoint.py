@@ -38,6 +38,8 @@ class Done:
     loss_tokens: int = 0
     earlier_s: float = 0.0
     """Spent on it, up to the checkpoint that it went on from."""
+    began_at: float = field(default_factory=time.perf_counter)
+    """When this worker's first step could begin, on its own clock."""
 
 
 class Checkpoints:
@@ -53,7 +55,6 @@ class Checkpoints:
         self._folder = folder
         self._every = every
         self._device = device
-        self._begun = time.perf_counter()
 
     def restore(self, parameters: Sequence[torch.nn.Parameter], optimiser: torch.optim.Optimizer) -> Done:
         """Put everything as it was at the last checkpoint and return what was done until then; without one, nothing.
@@ -72,7 +73,7 @@ class Checkpoints:
                 parameter.copy_(kept)
         optimiser.load_state_dict(state["optimiser"])
         _set_random(state["random"], self._device)
-        return Done(**state["done"])
+        return Done(**state["done"], began_at=time.perf_counter())
 
     def keep(
         self, parameters: Sequence[torch.nn.Parameter], optimiser: torch.optim.Optimizer, done: Done, last: int
@@ -89,7 +90,7 @@ class Checkpoints:
             "parameters": [parameter.detach() for parameter in parameters],
             "optimiser": optimiser.state_dict(),
             "random": _random(self._device),
-            "done": asdict(done) | {"earlier_s": done.earlier_s + time.perf_counter() - self._begun},
+            "done": _as_of_now(done),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".{_FILE}"
@@ -124,6 +125,11 @@ def _key(base: BaseModel, job: TrainingJob) -> str:
     what = msgspec.structs.replace(job, output_folder="", recipe=recipe)
     how = (base.device.type, str(base.dtype), torch.get_num_threads(), str(torch.__version__))
     return hashlib.sha256(msgspec.json.encode((what, how))).hexdigest()[:16]
+
+
+def _as_of_now(done: Done) -> dict[str, Any]:
+    kept = asdict(done)
+    return kept | {"earlier_s": done.earlier_s + time.perf_counter() - kept.pop("began_at")}
 
 
 def _random(device: torch.device) -> list[torch.Tensor]:

@@ -74,12 +74,13 @@ def _report(job: TrainingJob, kept: Sequence[Example], losses: tuple[float, ...]
     content_hash = hashlib.sha256(weights).hexdigest()
     folder = _write(job, weights, content_hash)
     tokens = sum(_tokens(example) for example in kept) * job.recipe.epochs
+    whole = job.recipe.weights == "full"
     return TrainingReport(
         id=job.id,
         round=job.round,
         version=job.version,
-        adapter=str(folder),
-        merged=str(folder / "merged") if job.write_merged else None,
+        adapter=None if whole else str(folder),
+        merged=str(folder) if whole else str(folder / "merged") if job.write_merged else None,
         content_hash=content_hash,
         losses=losses,
         examples=len(kept),
@@ -99,6 +100,8 @@ def _write(job: TrainingJob, weights: bytes, content_hash: str) -> Path:
     for path in (temporary, folder):
         shutil.rmtree(path, ignore_errors=True)
     names = ["adapter_model.safetensors", *(["merged/model.safetensors"] if job.write_merged else [])]
+    if job.recipe.weights == "full":
+        names = ["model.safetensors"]
     for name in names:
         (temporary / name).parent.mkdir(parents=True, exist_ok=True)
         (temporary / name).write_bytes(weights)

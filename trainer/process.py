@@ -33,6 +33,7 @@ from trainer.worker_process import WorkerProcess, as_error
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 WORKER_COMMAND = (sys.executable, "-m", "trainer.worker")
+_TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 _CLOSE_S = 5.0
 
 
@@ -43,16 +44,24 @@ class TrainerProcess:
         log_path: file that the worker's stderr is added to.
         threads: cores that the worker computes on.
         step_deadline_s: longest silence, between two steps and while loading, before the worker counts as hung.
-        command: program and arguments of the worker.
+        command: program and arguments of the worker; see `worker_command`.
+        gpus: numbers of the GPUs that the worker may see; None: all.
     """
 
     def __init__(
-        self, *, log_path: Path, threads: int, step_deadline_s: float, command: Sequence[str] = WORKER_COMMAND
+        self,
+        *,
+        log_path: Path,
+        threads: int,
+        step_deadline_s: float,
+        command: Sequence[str] = WORKER_COMMAND,
+        gpus: Sequence[int] | None = None,
     ) -> None:
         self._log_path = log_path.absolute()
         self._threads = threads
         self.step_deadline_s = step_deadline_s
         self._command = tuple(command)
+        self._gpus = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
         self._worker: WorkerProcess | None = None
         self._turn = trio.Lock()
 
@@ -128,7 +137,7 @@ class TrainerProcess:
         if self._worker is not None and not self._worker.alive:
             await self._discard(self._worker)
         if self._worker is None:
-            environment = worker_environment(os.environ, self._threads, find_tcmalloc())
+            environment = worker_environment({**os.environ, **self._gpus}, self._threads, find_tcmalloc())
             self._worker = await WorkerProcess.start(
                 self._command, environment, PROJECT_FOLDER, self._log_path, self.step_deadline_s
             )
@@ -137,6 +146,11 @@ class TrainerProcess:
     async def _discard(self, worker: WorkerProcess) -> None:
         self._worker = None
         await worker.kill()
+
+
+def worker_command(processes: int) -> tuple[str, ...]:
+    """Return the command of a worker of so many processes."""
+    return WORKER_COMMAND if processes == 1 else (*_TORCHRUN, str(processes), "--module", "trainer.worker")
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from trainer.peak_memory import peak_bytes
 from trainer.rendering import Rendered
 from trainer.schedule import rate_share
 from trainer.selected_loss import summed_loss
+from trainer.whole_loss import summed_whole_loss
 
 
 class LossError(TrainingError):
@@ -94,6 +95,8 @@ def batch_loss(base: BaseModel, batch: MicroBatch) -> torch.Tensor:
     with torch.autocast(base.device.type, torch.bfloat16, enabled=base.dtype == torch.bfloat16):
         hidden = base.hidden_states(batch.input_ids)
         selected = hidden.flatten(0, 1).index_select(0, batch.positions)
+        if base.head.weight.requires_grad:
+            return summed_whole_loss(selected, base.head, batch.targets)
     return summed_loss(selected, base.head, batch.targets)
 
 

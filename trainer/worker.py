@@ -4,6 +4,7 @@
 
 It speaks the lines of `trainer.messages` on stdin and stdout; whatever a library prints goes to stderr. It ends when
 its stdin does, or when nobody reads its lines any more. The base model stays loaded until another one is asked for.
+Under `torchrun` several of them do each job together, and rank 0 speaks for all.
 """
 
 import os
@@ -14,7 +15,9 @@ from typing import BinaryIO
 
 import torch
 
-from trainer.base_model import BaseModel, choose_device, choose_dtype, load_base_model
+from protocols.errors import TrainingError, UsageError
+from protocols.ports import TrainingJob, TrainingProgress
+from trainer.base_model import BaseModel, choose_dtype, load_base_model
 from trainer.failure import kind_of
 from trainer.job import run_job
 from trainer.merging import write_merged_model
@@ -36,6 +39,8 @@ from trainer.messages import (
     encode_line,
 )
 from trainer.probing import probe_texts
+from trainer.process_group import ProcessGroup
+from trainer.shared_job import train_together, write_alone
 
 
 class Worker:
@@ -43,12 +48,17 @@ class Worker:
 
     Args:
         output: where answers go.
+        group: this process among those that do its jobs together.
     """
 
-    def __init__(self, output: BinaryIO) -> None:
+    def __init__(self, output: BinaryIO, group: ProcessGroup) -> None:
         self._output = output
+        self._group = group
+        self._speaks = group.rank == 0
+        self._together = False
+        """Whether other ranks wait for this one."""
         self._base: BaseModel | None = None
-        self._device = choose_device()
+        self._device = group.device
         self._dtype = choose_dtype(self._device)
 
     def serve(self, requests: BinaryIO) -> None:
@@ -56,17 +66,16 @@ class Worker:
         self._say(
             Hello(protocol=PROTOCOL_VERSION, device=self._device.type, dtype=str(self._dtype).removeprefix("torch."))
         )
-        for line in requests:
+        for line in self._group.requests(iter(requests)):
             self._say(self._answer(decode_request(line)))
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Answer | None:
         try:
             match request:
                 case TrainRequest(job=job):
-                    report = run_job(
-                        self._load(job.model), job, lambda done: self._say(Progress(progress=done)), self._note
-                    )
-                    return Trained(report=report)
+                    return self._train(job)
+                case _ if not self._speaks:
+                    return None
                 case ProbeRequest(model=model, texts=texts):
                     return Probed(probes=probe_texts(self._load(model), texts))
                 case MergeRequest(model=model, adapter=adapter, folder=folder):
@@ -75,22 +84,41 @@ class Worker:
         except BrokenPipeError:
             raise
         except Exception as error:
+            if self._together and not isinstance(error, TrainingError | UsageError):
+                raise  # the other ranks may wait for this one: they all end, and the next request starts them anew
+            self._together = False
             traceback.print_exc()
             return Failed(kind=kind_of(error), message=f"{type(error).__name__}: {error}"[:2000])
+
+    def _train(self, job: TrainingJob) -> Answer | None:
+        def tell(done: TrainingProgress) -> None:
+            self._say(Progress(progress=done))
+
+        if self._group.size == 1:
+            return Trained(report=run_job(self._load(job.model), job, tell, self._note))
+        self._base = None
+        self._together = True
+        trained = train_together(self._load_anew(job.model), job, tell, self._group)
+        self._together = False
+        return Trained(report=write_alone(self._load(job.model), job, trained, self._note)) if self._speaks else None
+
+    def _load_anew(self, name: str) -> BaseModel:
+        self._note(f"loading {name}")
+        return load_base_model(name, self._device, self._dtype)
 
     def _load(self, name: str) -> BaseModel:
         if self._base is None or self._base.name != name:
             self._base = None
-            self._note(f"loading {name}")
-            self._base = load_base_model(name, self._device, self._dtype)
+            self._base = self._load_anew(name)
         return self._base
 
     def _note(self, text: str) -> None:
         self._say(Note(text=text))
 
-    def _say(self, line: Answer) -> None:
-        self._output.write(encode_line(line))
-        self._output.flush()
+    def _say(self, line: Answer | None) -> None:
+        if line is not None and self._speaks:
+            self._output.write(encode_line(line))
+            self._output.flush()
 
 
 def main() -> None:
@@ -99,7 +127,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a module's property
-    Worker(answers).serve(sys.stdin.buffer)
+    Worker(answers, ProcessGroup()).serve(sys.stdin.buffer)
 
 
 if __name__ == "__main__":

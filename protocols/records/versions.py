@@ -27,10 +27,10 @@ class TrainingReport(Record, frozen=True, kw_only=True):
     round: int
     version: int
     """Number of the policy version it made."""
-    adapter: str
-    """Folder of the adapter (PEFT form)."""
+    adapter: str | None
+    """Folder of the adapter (PEFT form); None where all weights were trained."""
     merged: str | None
-    """Folder of the merged weights; None when `in_place` publishing was not asked for."""
+    """Folder of the whole model; None when only an adapter was asked for."""
     content_hash: str
     """SHA-256 of the adapter's weights, hexadecimal."""
     losses: tuple[float, ...]
@@ -47,6 +47,11 @@ class TrainingReport(Record, frozen=True, kw_only=True):
     probes: tuple[Probe, ...]
     preparation_s: float = 0.0
     """Of `seconds`, those before the first step; 0 in runs of earlier versions."""
+
+    @property
+    def folder(self) -> str:
+        """Return the version's own folder: the adapter's, or the whole model's."""
+        return self.adapter or self.merged or ""
 
 
 class TaskResult(Record, frozen=True, kw_only=True):
@@ -119,3 +124,8 @@ class PolicyVersion(Record, frozen=True, kw_only=True):
     probes: tuple[Probe, ...]
     canary: float | None
     """Mean absolute difference of log-probabilities, served against trained; None for the base model."""
+
+    @property
+    def folder(self) -> str | None:
+        """Return the version's own folder: the adapter's, or the whole model's; None where nothing was trained."""
+        return self.adapter or self.merged

@@ -22,8 +22,9 @@ class GateSettings(Section):
 class PublishSettings(Section):
     """Step 10 of the method."""
 
-    way: Literal["auto", "adapter", "in_place"] = "auto"
-    """`auto`: `in_place` on a CPU, `adapter` on a GPU."""
+    way: Literal["auto", "adapter", "in_place", "restart"] = "auto"
+    """`auto`: `in_place` on a CPU and for whole models, else `adapter`. `restart` starts the managed server again on
+    the new weights, which takes as long as a start: for models that vLLM cannot reload in place."""
     probes: Positive = 4
     tolerance: Annotated[float, Field(gt=0)] | None = None
     """Mean absolute difference of log-probabilities; None: by the model's dtype."""

@@ -23,6 +23,9 @@ class RunSettings(Section):
     """How many rounds the Generator may be ahead of the last settled one. 0 waits for each publication; 1 overlaps
     generation with training."""
     seed: int = 0
+    trackers: tuple[Literal["wandb", "mlflow", "trackio"], ...] = ()
+    """Where curves of training and evaluation go besides TensorBoard files (`runs/NAME/tensorboard/`); each has to be
+    installed, and sends to where its own environment variables say."""
     grace_s: Seconds = 10.0
     """How long in-flight work may go on after Ctrl-C."""
 

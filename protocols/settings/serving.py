@@ -46,6 +46,8 @@ class ServerSettings(Section):
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     threads: Positive | None = None
     kv_cache_bytes: Positive | None = None
+    gpus: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    """Numbers of the GPUs that it has; None: all that are there."""
     gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.6
     max_model_tokens: Positive = 2048
     max_sequences: Positive = 64

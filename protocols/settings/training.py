@@ -11,6 +11,9 @@ class TrainSettings(Section):
     """Step 8 of the method."""
 
     mode: Literal["restart", "continue"] = "restart"
+    weights: Literal["adapter", "full"] = "adapter"
+    """`full` trains all weights, as the paper does: sixteen bytes of memory a weight besides the model, a lower
+    `learning_rate` (1e-5), whole models on disk. What is said of adapters below has no meaning then."""
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -32,6 +35,13 @@ class TrainSettings(Section):
     max_tokens: Positive = 1024
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    processes: Positive = 1
+    """That do each job together, on one GPU each, or side by side on the CPU's cores. More than one: FSDP2 under
+    `torchrun`, without checkpoints, and the base model is loaded anew for each job."""
+    gpus: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    """Numbers of the GPUs that the trainer has; None: all that are there."""
+    colocated: bool = False
+    """Train on the GPUs of the managed server, which sleeps meanwhile."""
     checkpoint_steps: Annotated[int, Field(ge=0)] = 20
     """Steps between two checkpoints, from which a job goes on when its worker was killed; 0: none."""
     step_deadline_s: Seconds = 600.0

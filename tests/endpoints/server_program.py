@@ -2,7 +2,8 @@
 
 It starts an "engine" of its own, as vLLM does, notes both process ids, and answers every GET with 200; POST /die ends
 it with code 3. Words: `sick` is never healthy; `stubborn` ignores SIGTERM, and so does its engine; `say=TEXT` prints a
-line and ends with code 1; `once` (with a file `PIDS_FILE.once`) fails from the second start on.
+line and ends with code 1 (also as the name of a model); `once` (with a file `PIDS_FILE.once`) fails from the second
+start on.
 """
 
 import os

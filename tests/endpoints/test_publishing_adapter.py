@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from random import Random
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -197,3 +198,10 @@ async def test_another_replica_answers_when_one_fails(virtual_time: MockClock) -
     async with open_fake_server() as bad, open_fake_server() as good, policy_on(bad, good) as policy:
         bad.script(CHAT, Reply(drop=True))
         assert (await policy.chat(asking())).endpoint == "replica-1"
+
+
+async def test_a_whole_model_is_no_adapter_and_is_not_published_as_one() -> None:
+    async with open_fake_server() as server, policy_on(server) as policy:
+        with pytest.raises(PublishError, match="is no adapter"):
+            await policy.stage(msgspec.structs.replace(version(1), adapter=None))
+        assert server.adapters == {}

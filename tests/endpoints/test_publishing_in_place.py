@@ -11,8 +11,8 @@ from trio.testing import MockClock
 from endpoints.fake import FakeServer, Reply, open_fake_server
 from endpoints.policy import ServedPolicy
 from endpoints.pool import RolePool
-from endpoints.ways import InPlaceWay
-from protocols.errors import EndpointRefused, EndpointUnreachable, PublishError
+from endpoints.ways import InPlaceWay, RestartWay
+from protocols.errors import EndpointRefused, EndpointUnreachable, PublishError, ServerDied
 from protocols.ports import ChatAnswer
 from tests.endpoints.support import SECONDS, asking, endpoint_of, version
 
@@ -227,3 +227,45 @@ async def test_weights_that_were_overwritten_are_no_longer_there() -> None:
         await policy.stage(version(1))
         with pytest.raises(EndpointRefused, match="base"):
             await policy.chat(asking(), staged=version(0))
+
+
+class TestRestarting:
+    """The same promises where the weights come with a new start of the server."""
+
+    @asynccontextmanager
+    async def policy_on(self, server: FakeServer, *refused: str) -> AsyncGenerator[ServedPolicy]:
+        async def restart(weights: str) -> None:
+            if weights in refused:
+                raise ServerDied(f"it did not come up on {weights}")
+            server.weights = weights
+
+        async with endpoint_of(server) as endpoint:
+            way = RestartWay("model", base_weights="models/base", drain_s=20.0, restart=restart)
+            with trio.fail_after(SECONDS):
+                yield ServedPolicy(version(0), [(endpoint, way)], random=Random(0))
+
+    async def test_a_version_is_staged_rolled_back_and_promoted(self) -> None:
+        async with open_fake_server() as server, self.policy_on(server) as policy:
+            await policy.stage(version(1))
+            staged = await policy.chat(asking(), staged=version(1))
+            assert (staged.choices[0].text, staged.version) == ("answer of merged/v0001-abc", 1)
+            await policy.roll_back(version(1))
+            assert (await policy.chat(asking())).choices[0].text == "answer of models/base"
+            await policy.stage(version(2))
+            await policy.promote(version(2))
+            answer = await policy.chat(asking())
+            assert (answer.choices[0].text, answer.version) == ("answer of merged/v0002-abc", 2)
+
+    async def test_weights_on_which_it_does_not_start_are_not_published(self) -> None:
+        async with open_fake_server() as server, self.policy_on(server, "merged/v0001-abc") as policy:
+            with pytest.raises(PublishError, match="did not come up on merged/v0001-abc"):
+                await policy.stage(version(1))
+            answer = await policy.chat(asking())
+            assert (answer.choices[0].text, answer.version) == ("answer of models/base", 0)
+
+
+async def test_a_server_tells_whether_weights_can_be_reloaded() -> None:
+    async with open_fake_server() as server, endpoint_of(server) as endpoint:
+        assert await endpoint.can_reload()
+        server.development = False
+        assert not await endpoint.can_reload()

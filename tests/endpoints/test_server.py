@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -27,7 +28,13 @@ class Stage:
     """One managed server with its endpoint, and what became of it."""
 
     def __init__(
-        self, folder: Path, *words: str, ready_s: float = 50.0, restarts: int = 5, grace_s: float = 5.0
+        self,
+        folder: Path,
+        *words: str,
+        ready_s: float = 50.0,
+        restarts: int = 5,
+        grace_s: float = 5.0,
+        model: str | None = None,
     ) -> None:
         port = free_port()
         self.pids_file = folder / "pids"
@@ -42,6 +49,7 @@ class Stage:
             restarts=restarts,
             grace_s=grace_s,
             first_pause_s=0.01,
+            model=model,
         )
         self.endpoint = Endpoint(name="local", url=self.server.url, tries=1)
         self.restored = 0
@@ -93,8 +101,8 @@ def running(pid: int) -> bool:
 
 
 @asynccontextmanager
-async def staged(folder: Path, *words: str, **fields: float) -> AsyncGenerator[Stage]:
-    stage = Stage(folder, *words, **fields)  # type: ignore[arg-type]
+async def staged(folder: Path, *words: str, **fields: Any) -> AsyncGenerator[Stage]:
+    stage = Stage(folder, *words, **fields)
     with trio.fail_after(DEADLINE_S):
         async with stage.endpoint:
             yield stage
@@ -290,3 +298,69 @@ async def test_killing_the_guard_takes_the_server_and_its_engine_along(tmp_path:
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+class TestOtherWeights:
+    WORDS = ("--model", "first")
+
+    async def test_it_is_ended_and_started_on_them_and_held_meanwhile(self, tmp_path: Path) -> None:
+        async with staged(tmp_path, *self.WORDS, model="first") as stage, trio.open_nursery() as nursery:
+            await stage.start(nursery)
+            await stage.server.restart("second")
+            assert not stage.endpoint.gate.held
+            assert (stage.server.starts, stage.restored) == (2, 0)
+            old, new = stage.pids()
+            assert not any(running(pid) for pid in old)
+            assert self.model_of(new) == "second"
+            nursery.cancel_scope.cancel()
+
+    async def test_weights_that_it_serves_need_no_restart(self, tmp_path: Path) -> None:
+        async with staged(tmp_path, *self.WORDS, model="first") as stage, trio.open_nursery() as nursery:
+            await stage.start(nursery)
+            await stage.server.restart("first")
+            assert stage.server.starts == 1
+            nursery.cancel_scope.cancel()
+
+    async def test_weights_on_which_it_does_not_start_are_an_error_and_the_old_ones_come_back(
+        self, tmp_path: Path
+    ) -> None:
+        async with staged(tmp_path, *self.WORDS, model="first") as stage, trio.open_nursery() as nursery:
+            await stage.start(nursery)
+            with pytest.raises(ServerDied, match=r"did not come up on say=no such weights(.|\n)*no such weights"):
+                await stage.server.restart("say=no such weights")
+            assert stage.endpoint.gate.held
+            await stage.server.restart("first")
+            assert not stage.endpoint.gate.held
+            assert self.model_of(stage.pids()[-1]) == "first"
+            nursery.cancel_scope.cancel()
+
+    async def test_a_server_that_died_comes_back_on_the_last_weights(self, tmp_path: Path) -> None:
+        async with staged(tmp_path, *self.WORDS, model="first") as stage, trio.open_nursery() as nursery:
+            await stage.start(nursery)
+            await stage.server.restart("second")
+            stage.kill_program()
+            await stage.back()
+            assert self.model_of(stage.pids()[-1]) == "second"
+            assert stage.restored == 1
+            nursery.cancel_scope.cancel()
+
+    async def test_restoring_other_weights_after_a_death_starts_it_once_more(self, tmp_path: Path) -> None:
+        async with staged(tmp_path, *self.WORDS, model="first") as stage, trio.open_nursery() as nursery:
+
+            async def restore() -> None:
+                try:
+                    await stage.server.restart("first")
+                except ServerDied as error:
+                    raise PublishError(str(error)) from error
+                stage.restoring.set()
+
+            await nursery.start(stage.server.serve, stage.endpoint, restore)
+            await stage.server.restart("on trial")
+            stage.kill_program()
+            await stage.back()
+            assert self.model_of(stage.pids()[-1]) == "first"
+            nursery.cancel_scope.cancel()
+
+    def model_of(self, pids: list[int]) -> str:
+        words = Path(f"/proc/{pids[0]}/cmdline").read_bytes().decode().split("\0")
+        return words[words.index("--model") + 1]

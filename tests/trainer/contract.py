@@ -31,18 +31,27 @@ async def the_report_names_what_is_on_disk(trainer: AdapterTrainer, model: Path,
     job = tiny.job(model, folder)
     report = await trainer.train(job, ignore)
     assert (report.id, report.round, report.version) == (job.id, job.round, job.version)
-    assert Path(report.adapter) == folder / f"v0001-{report.content_hash[:8]}"
-    assert Path(report.adapter, "adapter_model.safetensors").is_file()
-    assert report.merged == str(Path(report.adapter, "merged"))
+    assert Path(report.folder) == folder / f"v0001-{report.content_hash[:8]}"
+    assert Path(report.folder, "adapter_model.safetensors").is_file()
+    assert report.merged == str(Path(report.folder, "merged"))
     assert Path(report.merged, "model.safetensors").is_file()
-    assert [path.name for path in folder.iterdir()] == [Path(report.adapter).name]
+    assert [path.name for path in folder.iterdir()] == [Path(report.folder).name]
 
 
 async def merged_weights_are_only_written_when_asked_for(trainer: AdapterTrainer, model: Path, folder: Path) -> None:
     report = await trainer.train(tiny.job(model, folder, write_merged=False), ignore)
     assert report.merged is None
-    assert not Path(report.adapter, "merged").exists()
+    assert not Path(report.folder, "merged").exists()
     assert len(report.probes) == 2
+
+
+async def a_whole_model_is_a_version_without_an_adapter(trainer: AdapterTrainer, model: Path, folder: Path) -> None:
+    job = tiny.job(model, folder, weights="full", learning_rate=1e-3)
+    report = await trainer.train(job, ignore)
+    assert report.adapter is None
+    assert report.merged == report.folder == str(folder / f"v0001-{report.content_hash[:8]}")
+    assert Path(report.folder, "model.safetensors").is_file()
+    assert [path.name for path in folder.iterdir()] == [Path(report.folder).name]
 
 
 async def the_same_job_gives_the_same_adapter(trainer: AdapterTrainer, model: Path, folder: Path) -> None:
@@ -110,6 +119,7 @@ CHECKS: tuple[Check, ...] = (
     progress_counts_every_step_up,
     the_report_names_what_is_on_disk,
     merged_weights_are_only_written_when_asked_for,
+    a_whole_model_is_a_version_without_an_adapter,
     the_same_job_gives_the_same_adapter,
     a_job_done_again_replaces_its_own_folder,
     another_seed_gives_another_adapter,

@@ -72,7 +72,7 @@ async def a_job_that_was_killed_goes_on_and_comes_to_the_same_to_the_bit(
     assert steps == [5, 6, 7, 8, 9]
     assert (report.content_hash, report.losses) == (expected.content_hash, expected.losses)
     assert (report.tokens, report.probes) == (expected.tokens, expected.probes)
-    assert os.listdir(job.output_folder) == [Path(report.adapter).name], "nothing half-written is left"
+    assert os.listdir(job.output_folder) == [Path(report.folder).name], "nothing half-written is left"
 
 
 async def another_job_does_not_take_up_a_checkpoint(trainer: TrainerProcess, model: Path, folder: Path) -> None:
@@ -106,7 +106,7 @@ async def a_worker_that_hangs_is_killed_at_its_deadline(trainer: TrainerProcess,
     assert not Path(f"/proc/{pid}").exists()
     trainer.step_deadline_s = LOADING_S
     report = await trainer.train(tiny.job(model, folder), ignore)
-    assert os.listdir(folder) == [Path(report.adapter).name], "what the killed worker had begun to write is gone"
+    assert os.listdir(folder) == [Path(report.folder).name], "what the killed worker had begun to write is gone"
 
 
 async def a_learning_rate_that_explodes_is_a_loss_that_is_not_a_number(
@@ -148,7 +148,7 @@ async def full_disk(trainer: TrainerProcess, job: TrainingJob, folder: Path) -> 
     resource.prlimit(pid, resource.RLIMIT_FSIZE, UNLIMITED)
     report = await trainer.train(job, ignore)
     assert warm_pid(trainer) == pid
-    assert os.listdir(folder) == [Path(report.adapter).name]
+    assert os.listdir(folder) == [Path(report.folder).name]
 
 
 async def progress_tells_of_loss_rate_speed_and_memory(trainer: TrainerProcess, model: Path, folder: Path) -> None:
@@ -163,7 +163,7 @@ async def an_adapter_that_does_not_fit_leaves_no_layers_of_it(
     trainer: TrainerProcess, model: Path, folder: Path
 ) -> None:
     other = await trainer.train(tiny.job(model, folder / "first"), ignore)
-    weights = Path(other.adapter, "adapter_model.safetensors")
+    weights = Path(other.folder, "adapter_model.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1000])
     before = await trainer.probe(str(model), ["def f(x):"])
     await fails(trainer, tiny.job(model, folder, version=2, start_adapter=other.adapter), "does not fit")

@@ -26,7 +26,7 @@ def tokenizer(style: Style = SMOLLM2) -> Any:
     return made
 
 
-def save_model(folder: Path, style: Style = SMOLLM2) -> Path:
+def save_model(folder: Path, style: Style = SMOLLM2, layers: int = 2) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -36,7 +36,7 @@ def save_model(folder: Path, style: Style = SMOLLM2) -> Path:
         vocab_size=len(words),
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,

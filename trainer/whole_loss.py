@@ -1,0 +1,29 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# (torch carries no complete types)
+"""Cross-entropy where the projection is trained as well: logits are made again for the backward pass, chunk by chunk.
+
+Not covered: a frozen projection, for which `selected_loss` is quicker.
+"""
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from trainer.selected_loss import CHUNK_TOKENS
+
+
+def summed_whole_loss(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> torch.Tensor:
+    """Return the summed cross-entropy (natural logarithm, float32) of `targets` given their `hidden` states.
+
+    Gradients reach the hidden states and the projection; no more than `CHUNK_TOKENS` tokens have logits at a time.
+    """
+    total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+    for begin in range(0, len(targets), CHUNK_TOKENS):
+        part = slice(begin, begin + CHUNK_TOKENS)
+        loss = checkpoint(_chunk, hidden[part], head, targets[part], use_reentrant=False)
+        assert isinstance(loss, torch.Tensor)
+        total = total + loss
+    return total
+
+
+def _chunk(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(head(hidden).float(), targets, reduction="sum")

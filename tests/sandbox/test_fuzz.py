@@ -1,12 +1,18 @@
 """Any bytes at all, where untrusted ones come in: nothing crashes or hangs, and nothing is accepted that is not right.
 
-Bounded here; `FUZZ_EXAMPLES=1000000 pytest tests/sandbox/test_fuzz.py` goes on for as long as one likes.
+Bounded here. `FUZZ_MINUTES=60 python -m pytest -q tests/sandbox/test_fuzz.py` goes on for an hour, which the
+tests share: each looks for new examples again and again. What one finds is kept in `.hypothesis/` and tried first the
+next time.
 """
 
 import json
 import os
+import time
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+import trio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -16,16 +22,38 @@ from protocols.records import StdioTest
 from sandbox.http_program import HttpProgram, ServiceFailed
 from sandbox.inside.frames import ANSWER, ENDS
 from sandbox.plan import PlannedTest, Report, plan_of
+from sandbox.process import ProcessSandbox
 from sandbox.slot import read_head
 from sandbox.tests_file import read_tests, value_source
-from tests.sandbox.making import function_job, program_job
+from tests.sandbox.making import function_job, passed, program_job
 from tests.sandbox.test_tests_file import CHECK, UNITTEST
 
-fuzzed = settings(
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "200")),
-    deadline=2000,
+MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
+TESTS = 8
+"""That share the time."""
+_bounded = settings(
+    max_examples=1000 if MINUTES else 200,
+    deadline=20_000 if MINUTES else 5000,  # a long run has the processor that others leave
+    derandomize=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def fuzzed(test: Callable[..., None]) -> Callable[..., None]:
+    """Bound a hypothesis test by examples, or repeat it for its share of the time that was asked for."""
+    bounded = _bounded(test)
+    if not MINUTES:
+        return bounded
+
+    @wraps(bounded)
+    def repeated(*args: Any, **fixtures: Any) -> None:
+        end = time.monotonic() + 60 * MINUTES / TESTS
+        while time.monotonic() < end:
+            bounded(*args, **fixtures)
+
+    return repeated
+
+
 SECRET = 918273645
 """Part of every expected value: what does not hold it is wrong."""
 
@@ -204,3 +232,47 @@ class TestAnyAnswer:
             except ServiceFailed:
                 continue
             assert planned.outcome(report).passed is False
+
+
+_ends = st.sampled_from(["", "os._exit(0)", "raise SystemExit", "os.close(3)", "os.close(5)", "print('F')"])
+_bytes = st.binary(max_size=200) | _claims.map(lambda claim: claim.encode("utf-8", "surrogatepass") + b"\n")
+_heads = st.integers(0, 1 << 32).map(lambda length: length.to_bytes(5, "little")[:4])
+_writes = st.lists(
+    st.tuples(st.sampled_from([3, 4, 5]), _bytes | _heads | st.sampled_from([b"S", b"F", b"\n"])), max_size=6
+)
+SHORT = Limits(cpu_s=0.3, wall_s=0.5)
+"""What waits for the rest of a message that never comes ends with its time."""
+FORGER = """
+import os
+def say():
+    for descriptor, part in {writes!r}:
+        try:
+            os.write(descriptor, part)
+        except OSError:
+            pass
+    {end}
+{when}def f(x):
+    {then}
+    return x
+"""
+
+
+class TestAnyBytesOfAProcess:
+    @fuzzed
+    @given(
+        _writes, _ends, st.booleans(), st.sampled_from([f"assert f(1) == {SECRET}", f"y = f(1)\nassert y == {SECRET}"])
+    )
+    def test_are_a_failed_test_and_harm_no_other(
+        self, sandbox: ProcessSandbox, writes: list[tuple[int, bytes]], end: str, at_once: bool, test: str
+    ):
+        when, then = ("say()\n", "pass") if at_once else ("", "say()")
+        code = FORGER.format(writes=writes, end=end, when=when, then=then)
+        harmless = function_job("def f(x):\n    return x", "assert f(1) == 1", "y = f(2)\nassert y == 2")
+
+        async def both() -> None:
+            (outcome,) = (await sandbox.run(function_job(code, test, limits=SHORT))).outcomes
+            assert not outcome.passed
+            assert outcome.outcome not in (None, "pass", "sandbox_failure")
+            assert passed(await sandbox.run(harmless)) == (True, True)
+
+        trio.run(both)

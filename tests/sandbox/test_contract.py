@@ -1,5 +1,9 @@
-"""What every `Sandbox` promises, the real one and the fake alike."""
+"""What every `Sandbox` promises, the real one and the fake alike.
 
+`SANDBOX_FUSION_URL=http://... python -m pytest tests/sandbox/test_contract.py` holds a real SandboxFusion server to it.
+"""
+
+import os
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -41,7 +45,10 @@ def script(job: Job) -> JobResult:
     )
 
 
-@pytest.fixture(params=["process", "repeating", "http", "fake"])
+REAL_SERVER = os.environ.get("SANDBOX_FUSION_URL", "")
+
+
+@pytest.fixture(params=["process", "repeating", "http", "fake", *(["real server"] if REAL_SERVER else [])])
 async def any_sandbox(request: pytest.FixtureRequest, sandbox: ProcessSandbox) -> AsyncGenerator[Sandbox]:
     match request.param:
         case "process":
@@ -52,6 +59,9 @@ async def any_sandbox(request: pytest.FixtureRequest, sandbox: ProcessSandbox) -
             with service_running() as service:
                 async with HttpSandbox([service.url]) as remote:
                     yield remote
+        case "real server":
+            async with HttpSandbox([REAL_SERVER]) as remote:
+                yield remote
         case _:
             yield FakeSandbox(script)
 

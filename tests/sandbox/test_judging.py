@@ -218,6 +218,8 @@ class TestClaims:
             '{"results":[{"set":[[1]]}]}',
             '{"results":[{"dict":[1]}]}',
             '{"results":[{"int":[]}]}',
+            '{"results":[{"complex":[]}]}',
+            '{"results":[{"opaque":[1]}]}',
             '{"results":[{"tuple":1,"list":2}]}',
             '{"results":[{"float":"1e5"}]}',
             '{"results":[1' + "0" * 5000 + "]}",

@@ -18,7 +18,9 @@ from typing import Any
 Program = dict[str, Any]
 
 _BUBBLEWRAP = (
-    "bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--ro-bind", "/lib", "/lib",
+    "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "65534",
+    "--gid", "65534",
+    "--ro-bind", "/usr", "/usr", "--ro-bind", "/lib", "/lib",
     "--ro-bind-try", "/lib64", "/lib64", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev",
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ async def _actual(sandbox: ProcessSandbox, code: str, tests: int = 2) -> list[st
     [
         "def f(x):\n    return list({'one', 'two', 'three', 'four', 'five'})",
         "import random\ndef f(x):\n    return random.random()",
+        "def f(x):\n    return __import__('modnar'[::-1]).random()",
         "import random\ndef f(x):\n    values = list(range(50))\n    random.shuffle(values)\n    return values",
         "import time\ndef f(x):\n    return time.tzname, time.localtime(0).tm_hour",
         "import locale\ndef f(x):\n    return locale.getlocale(), locale.getpreferredencoding()",

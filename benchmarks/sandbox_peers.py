@@ -5,6 +5,7 @@ Standard input: JSON with `contender`, `workers` and `programs` (each with `code
 Only the standard library and the contender itself are imported, each through its public interface.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -13,10 +14,12 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 Program = dict[str, Any]
 
+_CHILD_SUBREAPER = 36
 _BUBBLEWRAP = (
     "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "65534",
     "--gid", "65534",
@@ -124,12 +127,16 @@ CONTENDERS = {
 
 
 def cpu_s() -> float:
-    """Return the CPU seconds of this process and of those it has waited for."""
+    """Return the CPU seconds of this process and of all below it that have ended."""
+    with suppress(ChildProcessError):  # bubblewrap leaves its inner process to whoever takes in orphans
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def main() -> None:
+    ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)
     work = json.load(sys.stdin)
     sys.stdout.flush()
     check = CONTENDERS[work["contender"]]()

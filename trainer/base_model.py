@@ -6,6 +6,7 @@ Invariants: its weights are never changed by a job; the final projection is plai
 may be selected before it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 
 from protocols.errors import ModelError
+from trainer.segment_attention import attend_by_segments
+from trainer.token_tree import Segment, lay_out
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,15 @@ class BaseModel:
         No mask is passed: attention is causal, so what stands on the right changes nothing on the left.
         """
         return self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+
+    def packed_hidden_states(
+        self, input_ids: torch.Tensor, position_ids: torch.Tensor, segments: Sequence[Segment]
+    ) -> torch.Tensor:
+        """Return the last hidden states, (tokens, size), of a row of segments, each of which sees only its context."""
+        outputs = self.model.base_model(
+            input_ids=input_ids, position_ids=position_ids, segments=segments, use_cache=False
+        )
+        return outputs.last_hidden_state[0]
 
     @property
     def head(self) -> torch.nn.Linear:
@@ -68,8 +80,10 @@ def load_base_model(name: str, device: torch.device, dtype: torch.dtype) -> Base
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"model {name!r} cannot be loaded: {error}") from error
     model.to(device).eval().requires_grad_(False)
+    attend_by_segments(model)
     base = BaseModel(name, model, tokenizer, device, dtype)
     _check_projection(base)
+    _check_packing(base)
     return base
 
 
@@ -81,6 +95,23 @@ def _check_projection(base: BaseModel) -> None:
         theirs = base.model(input_ids=ids, use_cache=False).logits.float()
     if not torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2):
         raise ModelError(f"model {base.name!r} changes its logits after the projection; such models are not supported")
+
+
+def _check_packing(base: BaseModel) -> None:
+    """Refuse models in which packed examples would see each other, or that ignore our attention function."""
+    sequences = [[1, 2, 3, 4, 5], [1, 2, 3, 7], [8, 9, 6]]
+    tree = lay_out(sequences, least_shared=2)
+    row, positions = (torch.tensor([ids], device=base.device) for ids in (tree.ids, tree.positions))
+    with torch.inference_mode():
+        packed = base.packed_hidden_states(row, positions, tree.segments)
+        for ids, places in zip(sequences, tree.places, strict=True):
+            alone = base.hidden_states(torch.tensor([ids], device=base.device))[0]
+            if not torch.allclose(packed[list(places)].float(), alone.float(), rtol=0.1, atol=0.1 * _size(alone)):
+                raise ModelError(f"model {base.name!r} mixes examples that are packed; such models are not supported")
+
+
+def _size(hidden: torch.Tensor) -> float:
+    return float(hidden.float().square().mean().sqrt())
 
 
 def _cpu_has_bfloat16() -> bool:

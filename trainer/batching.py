@@ -6,9 +6,6 @@ Pure rules: the order depends on the seed and the epoch alone.
 import random
 from collections.abc import Sequence
 
-MICRO_BATCH_COST_TOKENS = 48
-"""What one more forward and backward pass costs besides its tokens, in tokens: an estimate for a two-core CPU."""
-
 
 def optimiser_batches(count: int, size: int, seed: int, epoch: int) -> list[list[int]]:
     """Return the indices 0..count-1, shuffled, in as few batches of at most `size` as possible.
@@ -21,35 +18,28 @@ def optimiser_batches(count: int, size: int, seed: int, epoch: int) -> list[list
     return [order[count * k // batches : count * (k + 1) // batches] for k in range(batches)]
 
 
-def micro_batches(lengths: Sequence[int], max_padded_tokens: int) -> list[list[int]]:
-    """Return the indices of `lengths` in groups of similar length that cost least in padding and passes.
+def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Return the indices of `lengths` in as few groups as needed, about equal in tokens.
 
     Args:
         lengths: tokens of each example.
-        max_padded_tokens: of one group (its longest example times its size); a single longer example stands alone.
+        max_tokens: of one group; a single longer example stands alone.
     """
-    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
-    cheapest, begins = [0], [0]
-    for end in range(1, len(order) + 1):
-        begin, cost = _cheapest_begin(lengths[order[end - 1]], end, cheapest, max_padded_tokens)
-        cheapest.append(cost)
-        begins.append(begin)
-    return _walk_back(order, begins)
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    count = max(1, -(-sum(lengths) // max_tokens))
+    while (groups := _spread(order, lengths, count, max_tokens)) is None:
+        count += 1
+    return [sorted(group) for group in groups if group]
 
 
-def _cheapest_begin(longest: int, end: int, cheapest: Sequence[int], max_padded_tokens: int) -> tuple[int, int]:
-    """Return where the group that ends before `end` begins best, and what everything up to `end` then costs."""
-    widest = max(1, max_padded_tokens // longest)
-    choices = range(max(0, end - widest), end)
-    costs = {begin: cheapest[begin] + (end - begin) * longest + MICRO_BATCH_COST_TOKENS for begin in choices}
-    best = min(costs, key=lambda begin: (costs[begin], begin))
-    return best, costs[best]
-
-
-def _walk_back(order: Sequence[int], begins: Sequence[int]) -> list[list[int]]:
-    groups: list[list[int]] = []
-    end = len(order)
-    while end > 0:
-        groups.append(list(order[begins[end] : end]))
-        end = begins[end]
-    return groups[::-1]
+def _spread(order: Sequence[int], lengths: Sequence[int], count: int, max_tokens: int) -> list[list[int]] | None:
+    """Give each example, the longest first, to the emptiest of `count` groups; None if that fills one too full."""
+    groups: list[list[int]] = [[] for _ in range(count)]
+    tokens = [0] * count
+    for index in order:
+        emptiest = tokens.index(min(tokens))
+        if groups[emptiest] and tokens[emptiest] + lengths[index] > max_tokens:
+            return None
+        groups[emptiest].append(index)
+        tokens[emptiest] += lengths[index]
+    return groups

@@ -8,7 +8,7 @@ import torch
 from protocols.errors import ModelError, SettingsError, TrainingError
 from trainer.messages import FailureKind
 from trainer.rendering import RenderingError
-from trainer.training import LossError
+from trainer.step import LossError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_IN_WORDS = re.compile(rf"os error ({'|'.join(map(str, _FULL))})\)|PytorchStreamWriter failed writing file")

@@ -16,7 +16,8 @@ from trainer.checkpoint import remove_checkpoints
 from trainer.outcome import Learn, Observer, Outcome, make_adapter, make_whole_model
 from trainer.peak_memory import begin_peak, peak_bytes
 from trainer.rendering import RenderingError, Selection, render_all
-from trainer.training import LossError, fit
+from trainer.step import LossError
+from trainer.training import fit
 
 
 def run_job(

@@ -17,7 +17,7 @@ from trainer.checkpoint import Done
 from trainer.low_rank import attached, exchanged, merged_weights
 from trainer.probing import probe_texts
 from trainer.rendering import Rendered
-from trainer.training import LossError
+from trainer.step import LossError
 from trainer.whole_weights import rounded, whole_weights
 
 Learn = Callable[

@@ -26,11 +26,12 @@ from protocols.ports import TrainingJob, TrainingProgress
 from trainer.base_model import BaseModel
 from trainer.batching import micro_batches, optimiser_batches
 from trainer.checkpoint import Done
+from trainer.packing import make_micro_batch
 from trainer.peak_memory import peak_bytes
 from trainer.process_group import ProcessGroup
 from trainer.rendering import Rendered
 from trainer.schedule import rate_share
-from trainer.training import LossError, batch_loss, make_micro_batch
+from trainer.step import LossError, batch_loss
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,9 @@ def _step(
     return mean
 
 
-def _shares(
-    examples: Sequence[Rendered], max_padded_tokens: int, group: ProcessGroup
-) -> list[tuple[float, list[Rendered]]]:
+def _shares(examples: Sequence[Rendered], max_tokens: int, group: ProcessGroup) -> list[tuple[float, list[Rendered]]]:
     """Return this rank's groups of examples with their weights, equally many on every rank."""
-    groups = micro_batches([len(example.ids) - 1 for example in examples], max_padded_tokens)
+    groups = micro_batches([len(example.ids) - 1 for example in examples], max_tokens)
     passes = -(-len(groups) // group.size)
     mine = [groups[at] for at in range(group.rank, len(groups), group.size)]
     weighted = [(1.0, one) for one in mine] + [(0.0, groups[0])] * (passes - len(mine))

@@ -13,7 +13,7 @@ from tests.trainer import tiny
 from trainer.base_model import BaseModel, load_base_model
 from trainer.job import run_job
 from trainer.selected_loss import CHUNK_TOKENS
-from trainer.training import LossError
+from trainer.step import LossError
 from trainer.whole_loss import summed_whole_loss
 from trainer.whole_weights import rounded, whole_weights
 

@@ -1,0 +1,107 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch carries no complete types)
+"""How large a micro-batch the free memory takes, and what running out of it looks like.
+
+What one token keeps until the backward pass is measured, not reckoned from the model's kind: the tensors that autograd
+saves for one short example are counted. On Linux a process that takes too much is killed, so nothing is tried out
+there; on a GPU the estimate may be wrong, and the step is then done again with less (`trainer.step`). Not covered:
+memory that others take during the job.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protocols.ports import TrainingRecipe
+from trainer.base_model import BaseModel
+from trainer.packing import make_micro_batch
+from trainer.rendering import Rendered
+
+SHARE = 0.5
+"""Of the free memory that micro-batches may take: the rest is for gradients, the optimiser and what passes need."""
+PROBE_TOKENS = 256
+_ENDLESS = 1 << 62
+_GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
+"""Where a container sees its own control group: version 2, version 1."""
+
+
+def affordable_tokens(base: BaseModel, rendered: Sequence[Rendered], recipe: TrainingRecipe) -> int:
+    """Return the recipe's tokens of a micro-batch, or fewer if the free memory does not take so many; at least 1.
+
+    Args:
+        base: the model, with what is trained on it attached.
+        rendered: examples of the job, at least one.
+        recipe: of the job.
+    """
+    needed = bytes_per_token(base, rendered) * recipe.micro_batch_tokens
+    share = SHARE * free_bytes(base.device) / max(1.0, needed)
+    return max(1, int(recipe.micro_batch_tokens * min(1.0, share)))
+
+
+def bytes_per_token(base: BaseModel, rendered: Sequence[Rendered]) -> float:
+    """Return the bytes that autograd keeps for each token of a row, measured on the beginning of one example."""
+    ids = min(rendered, key=lambda one: abs(len(one.ids) - PROBE_TOKENS)).ids[: PROBE_TOKENS + 1]
+    batch = make_micro_batch([Rendered(ids, (*(False for _ in ids[1:]), True))], base.device)
+    model_storages = {parameter.untyped_storage().data_ptr() for parameter in base.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage: Any = tensor.untyped_storage()
+        if storage.data_ptr() not in model_storages:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    saving = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
+    with torch.random.fork_rng(), saving:  # dropout's draws here are not the job's
+        hidden = base.packed_hidden_states(batch.input_ids, batch.position_ids, batch.segments)
+    del hidden
+    return sum(kept.values()) / batch.tokens
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the bytes that can still be had: of the GPU, or of the machine and the control group on a CPU."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(_free_of_machine(Path("/proc/meminfo")), *map(_free_of_group, _GROUPS))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether `error` says that memory ran out, on a GPU or a CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _free_of_machine(meminfo: Path) -> int:
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return _ENDLESS
+    available = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return int(available.split()[1]) << 10 if available else _ENDLESS
+
+
+def _free_of_group(folder: Path) -> int:
+    """Return what a control group of either version leaves; its file caches count as free. Endless without a limit."""
+    limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
+    used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
+    if limit is None or used is None:
+        return _ENDLESS
+    return max(0, limit - used + _file_cache(folder / "memory.stat"))
+
+
+def _number(path: Path) -> int | None:
+    """Return what a file of a control group says; None where there is no such file, or no limit."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _file_cache(statistics: Path) -> int:
+    try:
+        lines = statistics.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))

@@ -1,0 +1,55 @@
+# pyright: reportUnknownMemberType=false
+# (torch carries no complete types)
+"""A micro-batch: several examples in one row of tokens, without padding, each seeing only itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trainer.rendering import Rendered
+from trainer.token_tree import LEAST_SHARED_TOKENS, Segment, lay_out
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What goes in, where loss lies, and what should come out there."""
+
+    input_ids: torch.Tensor
+    """(1, tokens in the row): beginnings that examples have in common are there once."""
+    position_ids: torch.Tensor
+    """As `input_ids`: the place of each token in its own example."""
+    segments: tuple[Segment, ...]
+    positions: torch.Tensor
+    """Places in the row where loss lies; one place may have several targets."""
+    targets: torch.Tensor
+    tokens: int
+    """Of all examples, each counted on its own."""
+
+
+def make_micro_batch(
+    examples: Sequence[Rendered], device: torch.device, least_shared: int = LEAST_SHARED_TOKENS
+) -> MicroBatch:
+    """Lay `examples` out in one row. An example's last token is only ever a target, so it is not fed.
+
+    Args:
+        examples: at least one, each of two tokens or more.
+        device: where the tensors are to be.
+        least_shared: tokens that examples must have in common at their beginning for these to be computed once.
+    """
+    tree = lay_out([example.ids[:-1] for example in examples], least_shared)
+    learnt = [
+        (places[at - 1], example.ids[at])
+        for example, places in zip(examples, tree.places, strict=True)
+        for at, is_learnt in enumerate(example.learnt)
+        if is_learnt
+    ]
+    positions, targets = zip(*learnt, strict=True)
+    return MicroBatch(
+        torch.tensor([tree.ids], device=device),
+        torch.tensor([tree.positions], device=device),
+        tree.segments,
+        torch.tensor(positions, device=device),
+        torch.tensor(targets, device=device),
+        sum(len(places) for places in tree.places),
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from protocols.errors import RefineError
 
-_HELPERS = {"__init__", "__main__", "report", "changed_weights", "sandbox_peers"}
+_HELPERS = {"__init__", "__main__", "report", "changed_weights", "sandbox_peers", "train_contenders"}
 
 
 def main(arguments: list[str]) -> int:

@@ -5,7 +5,7 @@
 
 A token sees its segment's context and what stands before it in its own segment, and nothing else: no mask over the
 whole row, no padding. On a CPU the products are made segment by segment with plain matrix products: torch's fused
-kernel took three to five times longer on sequences of 100 to 500 tokens (docs/decisions/training-speed.md). The
+kernel took 1.6 to 6 times longer on sequences of 100 to 300 tokens (docs/decisions/0004-training-speed.md). The
 probabilities are made again in the backward pass, so memory grows with tokens, not with their square. On other devices,
 and with attention dropout, torch's own kernel is called for each segment. Not covered: attention with sinks or capped
 scores, which is refused.

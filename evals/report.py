@@ -201,9 +201,11 @@ def _state(known: Versions, number: int) -> dict[str, Any]:
     policy = known.policies.get(number)
     if policy is None:
         training = known.training.get(number)
-        adapter = training.adapter if training else None
-        return {"name": f"v{number:04}", "adapter": adapter, "state": None, "reason": UNDECIDED, "canary": None}
-    return {name: getattr(policy, name) for name in ("name", "adapter", "state", "reason", "canary")}
+        made = (
+            {"adapter": training.adapter, "merged": training.merged} if training else {"adapter": None, "merged": None}
+        )
+        return {"name": f"v{number:04}", **made, "state": None, "reason": UNDECIDED, "canary": None}
+    return {name: getattr(policy, name) for name in ("name", "adapter", "merged", "state", "reason", "canary")}
 
 
 def _generated(work: Work, number: int) -> dict[str, Any]:

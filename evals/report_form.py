@@ -15,6 +15,9 @@ class VersionReport(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     name: str
     adapter: str | None
+    """Folder of the adapter; None for the base model, and where all weights were trained."""
+    merged: str | None
+    """Folder of the whole model, where one was written."""
     state: VersionState | None
     """None while it is on trial, and when the run ended before it was decided."""
     reason: str

@@ -64,7 +64,10 @@ class Groups:
                 except OSError:
                     if time.monotonic() > deadline:
                         break
-                    time.sleep(0.005)  # the kernel counts out its processes a little after they have ended
+                    # The kernel counts out its processes a little after they were reaped. There is nothing to wait on:
+                    # version 1 has no event for it, and no process is left whose end could be one. Nobody else is kept
+                    # waiting, for the host has nothing to do any more but this.
+                    time.sleep(0.005)
                 else:
                     break
             os.close(parent)

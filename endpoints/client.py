@@ -162,9 +162,13 @@ class Endpoint:
         """
 
         async def attempt(target: Target, permit: Permit) -> tuple[tuple[float, ...], ...]:
-            data = await self._connections.post("/completions", wire.log_probabilities_body(target.model, prompts))
-            with translated(self.url):
-                result = wire.read_log_probabilities(data, prompts)
+            result: tuple[tuple[float, ...], ...] = ()
+            # One by one: vLLM 0.32 on a CPU, serving adapters, ends where two prompts of a step want these numbers.
+            for prompt in prompts:
+                body = wire.log_probabilities_body(target.model, [prompt])
+                data = await self._connections.post("/completions", body)
+                with translated(self.url):
+                    result += wire.read_log_probabilities(data, [prompt])
             tokens = sum(map(len, prompts))
             self._settle(Usage(prompt_tokens=tokens, completion_tokens=len(prompts)), permit)
             return result

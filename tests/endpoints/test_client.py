@@ -154,15 +154,15 @@ async def test_a_cancelled_request_is_taken_back_from_the_server(virtual_time: M
         assert endpoint.statistics().failures == {}
 
 
-async def test_log_probabilities_are_of_each_prompts_own_tokens() -> None:
+async def test_log_probabilities_are_of_each_prompts_own_tokens_and_asked_for_one_by_one() -> None:
     prompts = [[5, 6, 7], [8, 9]]
     async with open_fake_server() as server, endpoint_of(server) as endpoint:
         result = await endpoint.log_probabilities(prompts, fixed("model"))
-        (received,) = server.asked("/v1/completions")
+        asked = [received.body for received in server.asked("/v1/completions")]
     expected = [[log_probability("base", p[:i], p[i]) for i in range(1, len(p))] for p in prompts]
     assert [list(row) for row in result] == expected
-    assert received.body["prompt_logprobs"] == 0
-    assert received.body["max_tokens"] == 1
+    assert [body["prompt"] for body in asked] == [[prompt] for prompt in prompts]
+    assert {(body["prompt_logprobs"], body["max_tokens"]) for body in asked} == {(0, 1)}
 
 
 @pytest.mark.parametrize(

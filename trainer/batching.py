@@ -6,6 +6,8 @@ Pure rules: the order depends on the seed and the epoch alone.
 import random
 from collections.abc import Sequence
 
+from protocols.ports import TrainingRecipe
+
 
 def optimiser_batches(count: int, size: int, seed: int, epoch: int) -> list[list[int]]:
     """Return the indices 0..count-1, shuffled, in as few batches of at most `size` as possible.
@@ -16,6 +18,15 @@ def optimiser_batches(count: int, size: int, seed: int, epoch: int) -> list[list
     random.Random(f"{seed}:{epoch}").shuffle(order)
     batches = -(-count // size)
     return [order[count * k // batches : count * (k + 1) // batches] for k in range(batches)]
+
+
+def job_batches(count: int, recipe: TrainingRecipe) -> list[list[int]]:
+    """Return the indices of each optimiser step of a whole job on `count` examples, epoch after epoch."""
+    return [
+        batch
+        for epoch in range(recipe.epochs)
+        for batch in optimiser_batches(count, recipe.batch_examples, recipe.seed, epoch)
+    ]
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

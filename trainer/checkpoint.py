@@ -21,6 +21,7 @@ import torch
 
 from protocols.ports import TrainingJob
 from trainer.base_model import BaseModel
+from trainer.random_state import random_state, set_random_state
 from trainer.unpacked_folder import sync
 
 FOLDER = ".checkpoints"
@@ -72,7 +73,7 @@ class Checkpoints:
             for parameter, kept in zip(parameters, state["parameters"], strict=True):
                 parameter.copy_(kept)
         optimiser.load_state_dict(state["optimiser"])
-        _set_random(state["random"], self._device)
+        set_random_state(state["random"], self._device)
         return Done(**state["done"], began_at=time.perf_counter())
 
     def keep(
@@ -89,7 +90,7 @@ class Checkpoints:
         state = {
             "parameters": [parameter.detach() for parameter in parameters],
             "optimiser": optimiser.state_dict(),
-            "random": _random(self._device),
+            "random": random_state(self._device),
             "done": _as_of_now(done),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -130,14 +131,3 @@ def _key(base: BaseModel, job: TrainingJob) -> str:
 def _as_of_now(done: Done) -> dict[str, Any]:
     kept = asdict(done)
     return kept | {"earlier_s": done.earlier_s + time.perf_counter() - kept.pop("began_at")}
-
-
-def _random(device: torch.device) -> list[torch.Tensor]:
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
-
-
-def _set_random(states: Sequence[torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)

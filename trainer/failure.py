@@ -3,9 +3,8 @@
 import errno
 import re
 
-import torch
-
 from protocols.errors import ModelError, SettingsError, TrainingError
+from trainer.memory import is_out_of_memory
 from trainer.messages import FailureKind
 from trainer.rendering import RenderingError
 from trainer.step import LossError
@@ -24,9 +23,7 @@ def kind_of(error: Exception) -> FailureKind:
             return "examples"
         case ModelError() | SettingsError() | TrainingError():
             return "model"
-        case MemoryError() | torch.OutOfMemoryError():
-            return "memory"
-        case RuntimeError() if "can't allocate memory" in str(error):
+        case _ if is_out_of_memory(error):
             return "memory"
         case OSError() if error.errno in _FULL:
             return "disk"

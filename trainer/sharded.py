@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -24,14 +23,14 @@ from torch.distributed.tensor import DTensor
 
 from protocols.ports import TrainingJob, TrainingProgress
 from trainer.base_model import BaseModel
-from trainer.batching import micro_batches, optimiser_batches
+from trainer.batching import job_batches, micro_batches
 from trainer.checkpoint import Done
 from trainer.packing import make_micro_batch
 from trainer.peak_memory import peak_bytes
 from trainer.process_group import ProcessGroup
 from trainer.rendering import Rendered
 from trainer.schedule import rate_share
-from trainer.step import LossError, batch_loss
+from trainer.step import batch_loss, check_finite, move
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,7 @@ def fit_sharded(
     optimiser = torch.optim.AdamW(
         parameters, lr=job.recipe.learning_rate, weight_decay=job.recipe.weight_decay, foreach=False
     )
-    steps = [
-        batch
-        for epoch in range(job.recipe.epochs)
-        for batch in optimiser_batches(len(rendered), job.recipe.batch_examples, job.recipe.seed, epoch)
-    ]
+    steps = job_batches(len(rendered), job.recipe)
     done = Done()
     for step, indices in enumerate(steps):
         started = time.perf_counter()
@@ -109,14 +104,9 @@ def _step(
         total += loss.item()
     norm = _sum_and_norm(parameters, group)
     [mean] = group.total(total)
-    if not (math.isfinite(mean) and math.isfinite(norm)):
-        raise LossError(f"loss is {mean}, gradient norm {norm}: a lower learning rate may help")
+    check_finite(mean, norm)
     _clip(parameters, norm, job.recipe.max_gradient_norm)
-    settings: dict[str, Any]
-    for settings in optimiser.param_groups:
-        settings["lr"] = rate
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    move(optimiser, rate)
     return mean
 
 

@@ -14,7 +14,6 @@ from trainer.checkpoint import Done
 from trainer.job import run_job, select
 from trainer.low_rank import attached
 from trainer.process_group import ProcessGroup
-from trainer.rendering import Rendered
 from trainer.sharded import Trained, fit_sharded
 from trainer.whole_weights import whole_weights
 
@@ -45,13 +44,7 @@ def write_alone(base: BaseModel, job: TrainingJob, trained: Trained, note: Calla
         TrainingError, OSError: as `run_job`.
     """
 
-    def put_in(
-        base: BaseModel,
-        parameters: Sequence[torch.nn.Parameter],
-        rendered: Sequence[Rendered],
-        job: TrainingJob,
-        progress: Callable[[TrainingProgress], None],
-    ) -> Done:
+    def put_in(_: BaseModel, parameters: Sequence[torch.nn.Parameter], *others: object) -> Done:
         with torch.no_grad():
             for parameter, whole in zip(parameters, trained.parameters, strict=True):
                 parameter.copy_(whole)

@@ -19,6 +19,7 @@ from trainer.base_model import BaseModel
 from trainer.batching import micro_batches
 from trainer.memory import is_out_of_memory
 from trainer.packing import MicroBatch, make_micro_batch
+from trainer.random_state import random_state, set_random_state
 from trainer.rendering import Rendered
 from trainer.selected_loss import summed_loss
 from trainer.whole_loss import summed_whole_loss
@@ -76,25 +77,22 @@ class Stepper:
         """
         batches, loss = self._accumulated(examples)
         norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_gradient_norm))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise LossError(f"loss is {loss}, gradient norm {norm}: a lower learning rate may help")
-        _set_rate(self._optimiser, rate)
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+        check_finite(loss, norm)
+        move(self._optimiser, rate)
         return StepOutcome(loss, sum(batch.tokens for batch in batches), sum(len(batch.targets) for batch in batches))
 
     def _accumulated(self, examples: Sequence[Rendered]) -> tuple[list[MicroBatch], float]:
         """Fill the parameters' gradients; return the micro-batches it took, and the mean loss."""
         while True:
             batches = collate(examples, self._micro_batch_tokens, self._base.device)
-            random_state = torch.get_rng_state()
+            drawn = random_state(self._base.device)
             try:
                 return batches, accumulate(self._base, batches)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(batches) == len(examples):
                     raise
             self._optimiser.zero_grad(set_to_none=True)
-            torch.set_rng_state(random_state)
+            set_random_state(drawn, self._base.device)
             self._micro_batch_tokens = max(1, self._micro_batch_tokens // 2)
 
 
@@ -126,7 +124,20 @@ def batch_loss(base: BaseModel, batch: MicroBatch) -> torch.Tensor:
     return summed_loss(selected, base.head, batch.targets)
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+def check_finite(loss: float, norm: float) -> None:
+    """Return when a step's loss and the norm of its gradient are numbers to go on from.
+
+    Raises:
+        LossError: one is not.
+    """
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise LossError(f"loss is {loss}, gradient norm {norm}: a lower learning rate may help")
+
+
+def move(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Move the parameters along their gradients at the learning rate `rate`, and forget the gradients."""
     group: dict[str, Any]
     for group in optimiser.param_groups:
         group["lr"] = rate
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ import torch
 
 from protocols.ports import TrainingJob, TrainingProgress
 from trainer.base_model import BaseModel
-from trainer.batching import optimiser_batches
+from trainer.batching import job_batches
 from trainer.checkpoint import Done, checkpoints_of
 from trainer.lean_layers import lean_layers
 from trainer.memory import affordable_tokens
@@ -38,11 +38,7 @@ def fit(
         LossError: a loss or gradient is not finite; the adapters are worthless then.
         OSError: a checkpoint could not be written.
     """
-    steps = [
-        batch
-        for epoch in range(job.recipe.epochs)
-        for batch in optimiser_batches(len(rendered), job.recipe.batch_examples, job.recipe.seed, epoch)
-    ]
+    steps = job_batches(len(rendered), job.recipe)
     optimiser = torch.optim.AdamW(
         adapters, lr=job.recipe.learning_rate, weight_decay=job.recipe.weight_decay, foreach=True
     )

@@ -10,12 +10,9 @@ from protocols.errors import TrainingError
 from protocols.ports import AdapterTrainer, TrainingProgress
 from protocols.records import Message
 from tests.trainer import tiny
+from tests.trainer.tiny import ignore
 
 Check = Callable[[AdapterTrainer, Path, Path], Awaitable[None]]
-
-
-def ignore(_: TrainingProgress) -> None:
-    pass
 
 
 async def progress_counts_every_step_up(trainer: AdapterTrainer, model: Path, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """What the settings of adapters change: which layers are trained, how, and that merging is right for each kind."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from protocols.errors import SettingsError
 from tests.trainer import tiny
+from tests.trainer.tiny import ignore
 from trainer.base_model import BaseModel, load_base_model
 from trainer.job import run_job
 from trainer.low_rank import attached, exchanged, merged_weights
@@ -18,6 +18,7 @@ from trainer.targets import check_stored_targets, stored_layers
 from trainer.training import fit
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -28,23 +29,6 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 IDS = torch.tensor([list(range(20, 120))])
-
-
-def ignore(_: Any) -> None:
-    pass
-
-
-@pytest.fixture(scope="module")
-def base(tiny_model: Path) -> BaseModel:
-    return load_base_model(str(tiny_model), CPU, torch.float32)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def train_in_place(base: BaseModel, model: Any, job: Any) -> None:

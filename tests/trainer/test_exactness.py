@@ -1,6 +1,5 @@
 """Whatever is done for speed and memory changes nothing: each way of computing equals the plain loop."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,9 @@ from trainer.token_tree import Segment
 from trainer.training import fit
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 NEVER_SHARED = 1 << 30
 Gradients = list[torch.Tensor]
-
-
-@pytest.fixture(scope="module")
-def base(tiny_model: Path) -> BaseModel:
-    return load_base_model(str(tiny_model), CPU, torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +32,6 @@ def plain(tiny_model: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval().requires_grad_(False)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def as_base(model: Any, base: BaseModel) -> BaseModel:

@@ -20,7 +20,7 @@ import trio
 from protocols.errors import TrainingError
 from protocols.ports import TrainingJob, TrainingProgress
 from tests.trainer import tiny
-from tests.trainer.contract import ignore
+from tests.trainer.tiny import ignore
 from trainer.process import TrainerProcess, open_trainer
 
 Check = Callable[[TrainerProcess, Path, Path], Awaitable[None]]

@@ -7,23 +7,15 @@ import pytest
 import torch
 
 from tests.trainer import tiny
+from tests.trainer.tiny import ignore
 from trainer import memory, step
-from trainer.base_model import BaseModel, load_base_model
+from trainer.base_model import BaseModel
 from trainer.job import run_job
 from trainer.low_rank import attached
 from trainer.memory import affordable_tokens, bytes_per_token, free_bytes, is_out_of_memory
 from trainer.rendering import render_all
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def base(tiny_model: Path) -> BaseModel:
-    return load_base_model(str(tiny_model), CPU, torch.float32)
-
-
-def ignore(_: Any) -> None:
-    pass
 
 
 def run_out_above(limit: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> list[int]:

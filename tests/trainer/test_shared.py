@@ -11,7 +11,7 @@ import trio
 from protocols.errors import TrainingError
 from protocols.records import TrainingReport
 from tests.trainer import tiny
-from tests.trainer.contract import ignore
+from tests.trainer.tiny import ignore
 from trainer.process import TrainerProcess, open_trainer, worker_command
 
 LOADING_S = 400.0

@@ -1,7 +1,6 @@
 """The loop learns, is exact, repeats itself, and fails rather than write nonsense."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from protocols.errors import ModelError
 from protocols.ports import TrainingProgress
 from tests.trainer import tiny
+from tests.trainer.tiny import ignore
 from trainer.base_model import BaseModel, load_base_model
 from trainer.job import run_job
 from trainer.low_rank import attached
@@ -20,23 +20,7 @@ from trainer.step import LossError
 from trainer.training import fit
 
 CPU = torch.device("cpu")
-
-
-def ignore(_: Any) -> None:
-    pass
-
-
-@pytest.fixture(scope="module")
-def base(tiny_model: Path) -> BaseModel:
-    return load_base_model(str(tiny_model), CPU, torch.float32)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_the_loss_decreases(base: BaseModel, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Full fine-tuning: all weights learn, in float32, and the base model is as before afterwards."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from protocols.errors import TrainingError
 from protocols.ports import TrainingProgress
 from tests.trainer import tiny
+from tests.trainer.tiny import ignore
 from trainer.base_model import BaseModel, load_base_model
 from trainer.job import run_job
 from trainer.selected_loss import CHUNK_TOKENS
@@ -18,23 +18,12 @@ from trainer.whole_loss import summed_whole_loss
 from trainer.whole_weights import rounded, whole_weights
 
 CPU = torch.device("cpu")
-
-
-def ignore(_: Any) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def base(tiny_model: Path, request: pytest.FixtureRequest) -> BaseModel:
     return load_base_model(str(tiny_model), CPU, request.param)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def whole(folder: Path, **changes: Any) -> Any:

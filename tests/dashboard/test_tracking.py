@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from dashboard.trackers import Axis, TensorBoardFiles, check_trackers, open_trackers
-from dashboard.tracking import Curves, TrackedLedger, TrackedTrainer, open_curves
+from dashboard.tracking import CLOSING_S, WAITING, Curves, TrackedLedger, TrackedTrainer, open_curves
 from ledger.memory import MemoryLedger
 from protocols.errors import SettingsError
 from protocols.ports import TrainingProgress
@@ -40,6 +41,20 @@ class Kept:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Hanging(Kept):
+    """Takes no point to its end until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._released = threading.Event()
+
+    def log(self, values: Mapping[str, float], axis: Axis, at: int) -> None:
+        self._released.wait(timeout=60)
+
+    def release(self) -> None:
+        self._released.set()
 
 
 def evaluation(purpose: Any, version: int, share: float) -> Evaluation:
@@ -135,14 +150,27 @@ async def test_a_tracker_that_fails_is_left_alone_and_the_others_go_on() -> None
     assert sound.closed
 
 
-async def test_nobody_waits_for_a_tracker_that_hangs(autojump_clock: trio.testing.MockClock) -> None:
-    curves = Curves([])
-    async with trio.open_nursery() as nursery:
-        for number in range(20_000):
-            curves.step(step(number, 1.0))
-        nursery.start_soon(curves.serve)
-        await wait_all_tasks_blocked()
-        curves.end()
+async def test_the_run_waits_only_so_long_for_a_tracker_that_hangs(autojump_clock: trio.testing.MockClock) -> None:
+    hanging = Hanging()
+    try:
+        async with open_curves([hanging]) as curves:
+            curves.step(step(1, 1.0))
+            await wait_all_tasks_blocked()
+            assert trio.current_time() == 0
+        assert trio.current_time() == CLOSING_S
+        assert not hanging.closed
+    finally:
+        hanging.release()
+
+
+async def test_what_comes_faster_than_trackers_take_it_is_dropped_and_the_run_goes_on() -> None:
+    kept = Kept()
+    curves = Curves([kept])
+    for number in range(WAITING + 5):
+        curves.step(step(number, 1.0))
+    curves.end()
+    await curves.serve()
+    assert [at for at, _ in kept.points["train/loss"]] == list(range(WAITING))
 
 
 def test_a_named_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

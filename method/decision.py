@@ -57,11 +57,7 @@ def decide(
     shares = {subject: score.execution_share for subject, score in scores.items()}
     present = [candidate for candidate in candidates if candidate.id in scores]
     standings = field(present, executions, before, shares)
-    own = (
-        None
-        if before is None
-        else standing(before.subject_id, executions[before.subject_id], shares[before.subject_id])
-    )
+    own = _own(before, executions, shares)
     values = {subject: score.value for subject, score in scores.items()}
     by_id = {candidate.id: candidate for candidate in present}
     heir = _heir(standings, own, values, by_id, d_up)
@@ -127,9 +123,7 @@ def needed_candidates(
     """
     known = shares or {}
     standings = field(candidates, executions, incumbent, known)
-    own = None
-    if incumbent is not None:
-        own = standing(incumbent.subject_id, executions[incumbent.subject_id], known.get(incumbent.subject_id))
+    own = _own(incumbent, executions, known)
     stakes = Stakes(weight=w_max_effective, d_up=d_up, d_low=d_low, may_keep=not incumbent_kept_before, keep=keep)
     wanted = needed(standings, own, stakes)
     return tuple(s.id for s in standings if s.id in wanted)
@@ -161,6 +155,15 @@ def settled(
         keep=keep,
         shares=shares,
     )
+
+
+def _own(
+    incumbent: Incumbent | None, executions: Mapping[str, Execution], shares: Mapping[str, float]
+) -> Standing | None:
+    """Return the incumbent's own standing."""
+    if incumbent is None:
+        return None
+    return standing(incumbent.subject_id, executions[incumbent.subject_id], shares.get(incumbent.subject_id))
 
 
 def _heir(

@@ -19,7 +19,9 @@ def probe_texts(base: BaseModel, texts: Sequence[str]) -> tuple[Probe, ...]:
 
 
 def probe_ids(base: BaseModel, ids: Sequence[int]) -> Probe:
-    """Return the log-probability of each token but the first, given those before it."""
+    """Return the log-probability of each token but the first, given those before it; of one token alone, none."""
+    if len(ids) < 2:
+        return Probe(token_ids=tuple(ids), log_probabilities=())
     tokens = torch.tensor([list(ids)], device=base.device)
     with torch.inference_mode():
         logits = base.head(base.hidden_states(tokens[:, :-1]))[0].float()

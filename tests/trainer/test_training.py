@@ -14,6 +14,7 @@ from tests.trainer.tiny import ignore
 from trainer.base_model import BaseModel, load_base_model
 from trainer.job import run_job
 from trainer.low_rank import attached
+from trainer.probing import probe_ids
 from trainer.rendering import render_all
 from trainer.selected_loss import CHUNK_TOKENS, summed_loss
 from trainer.step import LossError
@@ -21,6 +22,12 @@ from trainer.training import fit
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("ids", [(), (5,)])
+def test_a_probe_of_less_than_two_tokens_has_nothing_to_tell(base: BaseModel, ids: tuple[int, ...]) -> None:
+    assert probe_ids(base, ids).log_probabilities == ()
+    assert len(probe_ids(base, (5, 6, 7)).log_probabilities) == 2
 
 
 def test_the_loss_decreases(base: BaseModel, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ their training data. What the version that each arm ends with is worth is measur
 tasks are those of the full training set that are not in the hand-checked one. No test task is touched.
 
 An arm that was cut off goes on where it was, and one that is done is not run again: `python -m benchmarks learn` (or
-`make bench NAME=learn`), as often as need be, and `LEARN_ARMS=full,untouched` for some of them. It needs `LEARN_MODEL`,
+`make bench NAME=learn`), as often as need be, and `LEARN_ARMS=full,no_judge` for some of them. It needs `LEARN_MODEL`,
 a model's folder or hub name, and MBPP's published files in the folder `LEARN_MBPP` (by default `../shared/data/mbpp`);
 `LEARN_TRAIN=train.jsonl` takes the full training set instead. Hours on a CPU: `LEARN_ROUNDS=1` stops after one round,
 and more can be asked for later.
@@ -68,10 +68,10 @@ def main() -> None:
     model = _asked("LEARN_MODEL", "a model's folder or hub name")
     sets = task_sets(Path(os.environ.get("LEARN_MBPP", ROOT.parent / "shared" / "data" / "mbpp")), FOLDER)
     chosen = os.environ.get("LEARN_ARMS", ",".join(ARMS)).split(",")
-    if unknown := [name for name in chosen if name not in (*ARMS, UNTOUCHED)]:
+    if unknown := [name for name in chosen if name not in ARMS]:
         raise SettingsError(f"LEARN_ARMS: no arm is called {', '.join(unknown)}; there are: {', '.join(ARMS)}")
     for name in chosen:
-        if name in ARMS and not is_done(name) and run_arm(name, model, sets) != 0:
+        if not is_done(name) and run_arm(name, model, sets) != 0:
             print(f"arm {name} was cut off; the same command goes on", file=sys.stderr)
             break
     arms = [arm for name in ARMS if (arm := _read(name)) is not None]

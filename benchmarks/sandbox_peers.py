@@ -104,11 +104,6 @@ def bubblewrap() -> Callable[[Program], bool]:
     return _interpreter([*_BUBBLEWRAP, "/usr/bin/python3", "-I", "-S", "-"])
 
 
-def interpreter() -> Callable[[Program], bool]:
-    """A new interpreter for each program; no isolation."""
-    return _interpreter([sys.executable, "-I", "-S", "-"])
-
-
 def _interpreter(command: list[str]) -> Callable[[Program], bool]:
     def check(program: Program) -> bool:
         source = f"{program['code']}\n{asserts_of(program)}"
@@ -140,7 +135,6 @@ CONTENDERS = {
     "evalplus": evalplus,
     "plain fork": plain_fork,
     "bubblewrap": bubblewrap,
-    "new interpreter": interpreter,
     "SandboxFusion": sandbox_fusion,
 }
 

@@ -1,0 +1,82 @@
+"""What the benchmark of what is learnt runs and compares; the runs themselves take hours and are not tested here."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import learn
+from evals.arm import Arm, Point
+from evals.evaluation import make_evaluation
+from protocols.errors import SettingsError
+from protocols.records import TaskResult
+
+CHECKED, ALL = range(602, 610), range(601, 700)
+
+
+@pytest.fixture
+def mbpp(tmp_path: Path) -> Path:
+    folder = tmp_path / "mbpp"
+    folder.mkdir()
+    for name, ids in (("sanitized-train", CHECKED), ("train", ALL), ("validation", range(511, 520))):
+        text = "".join(json.dumps({"task_id": number}) + "\n" for number in ids)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+def arm(name: str, *passed: int) -> Arm:
+    """Return an arm whose versions pass so many of ten samples of each of two tasks."""
+    points = tuple(
+        Point(
+            version=version,
+            sampled_tokens=0,
+            evaluation=make_evaluation(
+                results=[TaskResult(task_id=task, samples=10, correct=count) for task in ("a", "b")],
+                purpose="held_out",
+                version=version,
+                round=0,
+                executable_share=1.0,
+                prompt_tokens=0,
+                completion_tokens=0,
+                seconds=0.0,
+                ks=(1,),
+                seed=0,
+            ),
+        )
+        for version, count in enumerate(passed)
+    )
+    return Arm(name=name, settings={}, points=points, digests={}, examples=0, tokens={}, seconds=0.0)
+
+
+def test_the_gate_has_tasks_of_the_full_set_that_no_arm_trains_on(mbpp: Path, tmp_path: Path) -> None:
+    sets = learn.task_sets(mbpp, tmp_path / "work")
+    gate = [json.loads(line)["task_id"] for line in Path(sets["gate"]).read_text(encoding="utf-8").splitlines()]
+    assert len(gate) == learn.GATE_TASKS
+    assert set(gate) <= set(ALL) - set(CHECKED)
+    assert [Path(sets[kind]).name for kind in ("train", "held_out")] == ["sanitized-train.jsonl", "validation.jsonl"]
+
+
+def test_a_missing_file_is_named(mbpp: Path, tmp_path: Path) -> None:
+    (mbpp / "validation.jsonl").unlink()
+    with pytest.raises(SettingsError, match=r"validation\.jsonl is not there"):
+        learn.task_sets(mbpp, tmp_path)
+
+
+def test_an_arm_that_does_not_exist_is_named(mbpp: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(learn, "FOLDER", tmp_path)
+    for name, value in (("LEARN_MODEL", "m"), ("LEARN_MBPP", str(mbpp)), ("LEARN_ARMS", "full,other")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="no arm is called other"):
+        learn.main()
+
+
+def test_each_promise_compares_the_last_versions_of_the_arms_that_are_there() -> None:
+    found = learn.targets([arm(learn.FULL, 2, 5), arm(learn.REJECTION_SAMPLING, 2, 4)])
+    assert [(goal.value, goal.reached) for goal in found] == [(0.1, True), (0.3, True)]
+    assert found[0].text.startswith("full above rejection_sampling")
+    assert found[1].text.startswith("full above untouched")
+
+
+def test_a_promise_that_is_not_kept_is_told() -> None:
+    (against, _) = learn.targets([arm(learn.FULL, 2, 3), arm(learn.REJECTION_SAMPLING, 2, 6)])
+    assert (against.value, against.reached) == (-0.3, False)

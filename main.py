@@ -243,7 +243,8 @@ def _add_curate(commands: Any) -> None:
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="a setting of [curate] or [tasks], decide.references, train.mode; may be given several times",
+        help="a setting of [curate] or [tasks], decide.references, critique.unverified, train.mode; may be given "
+        "several times",
     )
     parser.set_defaults(command=_curate)
 

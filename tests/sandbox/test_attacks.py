@@ -265,14 +265,14 @@ class TestTheMachine:
         assert (outcome.outcome, outcome.error_class) == ("violation", "forbidden")
 
     async def test_a_link_out_of_the_scratch_folder_is_not_followed_when_it_is_emptied(
-        self, sandbox: ProcessSandbox, tmp_path: Path
+        self, sandbox: ProcessSandbox, open_folder: Path
     ):
-        (tmp_path / "kept").touch()
-        os.chmod(tmp_path, 0o777)
-        code = f"import os\ndef f(x):\n    os.symlink({str(tmp_path)!r}, 'link')\n    return x + 1"
+        (open_folder / "kept").touch()
+        os.chmod(open_folder, 0o777)
+        code = f"import os\ndef f(x):\n    os.symlink({str(open_folder)!r}, 'link')\n    return x + 1"
         job = function_job(code, "assert f(1) == 2", "assert f(2) == 3", limits=LIMITS)
         assert passed(await sandbox.run(job)) == (True, True)
-        assert os.listdir(tmp_path) == ["kept"]
+        assert os.listdir(open_folder) == ["kept"]
 
     async def test_a_program_cannot_leave_a_file_for_the_next_job(self, sandbox: ProcessSandbox):
         await sandbox.run(program_job("open('left', 'w').write('x')\nopen('/tmp/left', 'w').write('x')", ("", "")))

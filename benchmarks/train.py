@@ -5,12 +5,13 @@ and rate; a step is 8 examples, a pass through the model 4 padded examples or 1,
 without its first step, in which libraries compile kernels: tokens of the examples, counted without padding and each on
 its own, by wall time and by CPU time, and the peak resident memory of the whole process. Ours computes beginnings that
 examples of a pass have in common once; TRL does not. The plain loop of the tests is run once and ours is held against
-its loss at every step.
+its loss at every step. Further models also take one step on 16 examples of 300 tokens, with and without gradient
+checkpointing: that much memory it needs above the model's own.
 
 Examples: reference answers, of MBPP's published file where TRAIN_TASKS names it, else of the project's own training
 tasks; every fourth one is made into a critique of a spoilt answer. TRAIN_EXAMPLES=500 and TRAIN_ROUNDS change how many
 there are; what was run is in the results. TRAIN_MODELS lists further model folders, separated by colons. Not done:
-evaluation, checkpoints, gradient checkpointing, writing of adapters; start-up is not counted.
+evaluation, checkpoints, writing of adapters; start-up is not counted.
 """
 
 import json
@@ -45,6 +46,7 @@ EXAMPLES = int(os.environ.get("TRAIN_EXAMPLES", "64"))
 ROUNDS = int(os.environ.get("TRAIN_ROUNDS", "5"))
 TASKS = os.environ.get("TRAIN_TASKS", str(PROJECT / "tasks" / "train.jsonl"))
 MODELS = tuple(filter(None, os.environ.get("TRAIN_MODELS", "").split(":")))
+LARGE_EXAMPLES, LARGE_TOKENS, LARGE_PROMPT = 16, 300, 100
 THREADS = 2
 BATCH_EXAMPLES = 8
 PASS_EXAMPLES = 4
@@ -52,6 +54,7 @@ PASS_TOKENS = 1024
 RATE = 2e-4
 RANK = 16
 OURS, PLAIN, PADDED, PACKED = "ours", "plain", "TRL padded", "TRL packed"
+LARGE_STEP = f"a step of {LARGE_EXAMPLES} x {LARGE_TOKENS} tokens"
 TURN_S = 3600.0
 
 Turn = dict[str, Any]
@@ -80,6 +83,12 @@ def main() -> None:
             truth = _run(turn | {"contender": PLAIN})
             rows += _rows(name, turn, outcomes)
             goals += _goals(name, outcomes, truth, turn)
+            if number > 0:
+                large = _large_step(turn)
+                rows += [
+                    row(f"{one}, {name}", "peak memory above the model", "GiB", [most]) for one, most in large.items()
+                ]
+                goals.append(at_most(f"{name}: {LARGE_STEP}: GiB above the model", 4.0, large[LARGE_STEP]))
     publish(
         "train",
         on=on,
@@ -175,6 +184,24 @@ def _measure(turn: Turn, name: str) -> dict[str, list[Outcome]]:
             figures = f"{_speed(outcome, turn, 0):8.1f} tokens/s  {outcome.peak_bytes / 2**30:.2f} GiB"
             print(f"{name} {contender:<12} {figures}", flush=True)
     return outcomes
+
+
+def _large_step(turn: Turn) -> dict[str, float]:
+    """Return the peak memory of one large step above the size of the model's weights, in GiB."""
+    examples = [
+        {
+            "ids": list(range(LARGE_TOKENS * number, LARGE_TOKENS * (number + 1))),  # nothing in common
+            "learnt": [at >= LARGE_PROMPT for at in range(LARGE_TOKENS)],
+        }
+        for number in range(LARGE_EXAMPLES)
+    ]
+    large = {**turn, "contender": OURS, "examples": examples, "batch_examples": LARGE_EXAMPLES, "pass_tokens": 2048}
+    weights = sum(file.stat().st_size for file in Path(turn["model"]).glob("*.safetensors"))
+    outcomes = {
+        LARGE_STEP: _run(large),
+        f"{LARGE_STEP}, gradient checkpointing": _run(large | {"gradient_checkpointing": True}),
+    }
+    return {name: (outcome.peak_bytes - weights) / 2**30 for name, outcome in outcomes.items()}
 
 
 def _run(turn: Turn) -> Outcome:

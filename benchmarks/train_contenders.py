@@ -1,9 +1,10 @@
 """Runs one contender's turn of the `train` benchmark: `python train_contenders.py`, in the contender's own interpreter.
 
 Standard input: JSON with `contender`, `model`, `examples` (each with `ids` and `learnt`), `batch_examples`,
-`pass_examples`, `pass_tokens`, `rate`, `rank`, `alpha`, `threads` and `memory_bytes`. Standard output, last line: JSON
-with the loss of each step, when each ended (`marks`, seconds of wall and of CPU), and the peak resident memory. Only
-the contender is imported, through its public interface; ours, and the plain loop, are the project's.
+`pass_examples`, `pass_tokens`, `rate`, `rank`, `alpha`, `threads` and, for ours, `gradient_checkpointing`. Standard
+output, last line: JSON with the loss of each step, when each ended (`marks`, seconds of wall and of CPU), and the peak
+resident memory. Only the contender is imported, through its public interface; ours, and the plain loop, are the
+project's.
 """
 
 import json
@@ -145,6 +146,7 @@ def _job(turn: Turn) -> Any:
         weight_decay=0.0,
         max_gradient_norm=1.0,
         seed=0,
+        gradient_checkpointing=turn.get("gradient_checkpointing", False),
     )
     return TrainingJob(
         id="benchmark",

@@ -2,8 +2,13 @@
 
 Both versions, below the group that this process is in, so that whatever limits that one still holds. The folders are
 made and removed by the slot's host (`sandbox.inside.groups`); limits that change from job to job are written from here.
+
+A group of version 2 that limits others below it must not hold a process itself: where this process is alone in a group
+that is its own to arrange, it moves into one below it and stays there.
+Source: https://docs.kernel.org/admin-guide/cgroup-v2.html, "No Internal Process Constraint".
 """
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,12 +55,39 @@ def _version_1(root: Path, places: dict[str, str], controller: str) -> Path | No
 
 
 def _version_2(folder: Path) -> Path | None:
+    above = folder.parent if folder.name == _own_name() else folder
     with suppress(OSError):
-        control = folder / "cgroup.subtree_control"
+        control = above / "cgroup.subtree_control"
         if not {"memory", "pids"} <= set(control.read_text().split()):
-            control.write_text("+memory +pids")
-        return _usable(folder)
+            _pass_on(control)
+        return _usable(above)
     return None
+
+
+def _pass_on(control: Path) -> None:
+    """Let groups below have limits, from a group below where that is needed."""
+    try:
+        control.write_text("+memory +pids")
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        below = control.parent / _own_name()
+        below.mkdir()
+        _move_to(below)
+        try:
+            control.write_text("+memory +pids")
+        except OSError:  # somebody else is in it
+            _move_to(control.parent)
+            below.rmdir()
+            raise
+
+
+def _own_name() -> str:
+    return f"{_PREFIX}{os.getpid()}-orchestrator"
+
+
+def _move_to(folder: Path) -> None:
+    (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _usable(folder: Path) -> Path | None:

@@ -16,6 +16,7 @@ import torch
 
 from protocols.ports import TrainingRecipe
 from trainer.base_model import BaseModel
+from trainer.gradient_checkpointing import bytes_with_checkpointing
 from trainer.packing import make_micro_batch
 from trainer.rendering import Rendered
 
@@ -35,7 +36,10 @@ def affordable_tokens(base: BaseModel, rendered: Sequence[Rendered], recipe: Tra
         rendered: examples of the job, at least one.
         recipe: of the job.
     """
-    needed = bytes_per_token(base, rendered) * recipe.micro_batch_tokens
+    each = bytes_per_token(base, rendered)
+    if recipe.gradient_checkpointing:
+        each = bytes_with_checkpointing(base.model, each)
+    needed = each * recipe.micro_batch_tokens
     share = SHARE * free_bytes(base.device) / max(1.0, needed)
     return max(1, int(recipe.micro_batch_tokens * min(1.0, share)))
 

@@ -25,6 +25,7 @@ from protocols.ports import TrainingJob, TrainingProgress
 from trainer.base_model import BaseModel
 from trainer.batching import job_batches, micro_batches
 from trainer.checkpoint import Done
+from trainer.gradient_checkpointing import checkpointed_layers
 from trainer.packing import make_micro_batch
 from trainer.peak_memory import peak_bytes
 from trainer.process_group import ProcessGroup
@@ -63,25 +64,26 @@ def fit_sharded(
     )
     steps = job_batches(len(rendered), job.recipe)
     done = Done()
-    for step, indices in enumerate(steps):
-        started = time.perf_counter()
-        rate = job.recipe.learning_rate * rate_share(step, len(steps), job.recipe.warmup_share)
-        examples = [rendered[index] for index in indices]
-        loss = _step(base, parameters, examples, job, optimiser, rate, group)
-        tokens = sum(len(example.ids) - 1 for example in examples)
-        done.losses.append(loss)
-        done.tokens += tokens
-        done.loss_tokens += _loss_tokens(examples)
-        progress(
-            TrainingProgress(
-                step=step + 1,
-                steps=len(steps),
-                loss=loss,
-                learning_rate=rate,
-                tokens_per_s=tokens / (time.perf_counter() - started),
-                peak_bytes=peak_bytes(base.device),
+    with checkpointed_layers(base.model, job.recipe):
+        for step, indices in enumerate(steps):
+            started = time.perf_counter()
+            rate = job.recipe.learning_rate * rate_share(step, len(steps), job.recipe.warmup_share)
+            examples = [rendered[index] for index in indices]
+            loss = _step(base, parameters, examples, job, optimiser, rate, group)
+            tokens = sum(len(example.ids) - 1 for example in examples)
+            done.losses.append(loss)
+            done.tokens += tokens
+            done.loss_tokens += _loss_tokens(examples)
+            progress(
+                TrainingProgress(
+                    step=step + 1,
+                    steps=len(steps),
+                    loss=loss,
+                    learning_rate=rate,
+                    tokens_per_s=tokens / (time.perf_counter() - started),
+                    peak_bytes=peak_bytes(base.device),
+                )
             )
-        )
     whole = [_whole(parameter) for parameter in parameters]
     return Trained(whole if group.rank == 0 else [], done)
 

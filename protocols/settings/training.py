@@ -33,6 +33,9 @@ class TrainSettings(Section):
     batch_examples: Positive = 16
     micro_batch_tokens: Positive = 2048
     max_tokens: Positive = 1024
+    gradient_checkpointing: bool = False
+    """Keep the input of each layer only, and compute the layer again in the backward pass: a fraction of the memory,
+    a third more time. For long examples; where memory is short, smaller micro-batches come by themselves."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
     processes: Positive = 1

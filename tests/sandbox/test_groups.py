@@ -1,6 +1,9 @@
 """Control groups: where they are made, and that they hold."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,44 @@ def test_version_2_without_the_controllers_is_asked_for_them(tmp_path: Path):
     membership.write_text("0::/\n")
     assert find_roots(tmp_path, membership).unified
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory +pids"
+
+
+@pytest.fixture
+def group_of_version_2(tmp_path: Path) -> Iterator[Path]:
+    """A new group that may be arranged."""
+    roots = find_roots()
+    if not roots.unified or roots.memory is None:
+        pytest.skip("needs a group of version 2 that this process may arrange")
+    folder = roots.memory / f"{tmp_path.name}-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    folder.rmdir()
+
+
+def _python_in(group: Path, code: str, *arguments: str) -> str:
+    """Run `code` in a process of its own in `group` and return what it prints."""
+    enter = f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid()))"
+    command = [sys.executable, "-c", f"{enter}\n{code}", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+_ASK = "from sandbox.groups import find_roots\nprint(find_roots().memory, find_roots().memory)"
+
+
+def test_a_process_that_is_alone_in_a_group_of_version_2_makes_room_for_others(
+    group_of_version_2: Path, tmp_path: Path
+):
+    assert _python_in(group_of_version_2, _ASK).split() == [str(group_of_version_2)] * 2
+    membership = tmp_path / "membership"
+    membership.write_text(f"0::/{group_of_version_2.relative_to('/sys/fs/cgroup')}\n")
+    find_roots(membership=membership)
+    assert list(group_of_version_2.glob("refine-sandbox-*")) == [], "what it left is removed by the next"
+
+
+def test_a_process_beside_others_in_a_group_of_version_2_stays_there(group_of_version_2: Path):
+    beside = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
+    assert _python_in(group_of_version_2, beside, _ASK).split() == ["None", "None"]
+    assert list(group_of_version_2.glob("refine-sandbox-*")) == []
 
 
 def test_without_any_there_are_none(tmp_path: Path):

@@ -10,7 +10,9 @@ import torch
 from protocols.ports import TrainingJob
 from tests.trainer import tiny
 from tests.trainer.plain_loop import plain_loss, plain_losses
+from tests.trainer.tiny import ignore
 from trainer.base_model import BaseModel, load_base_model
+from trainer.job import run_job
 from trainer.lean_layers import lean_layers
 from trainer.low_rank import attached
 from trainer.packing import make_micro_batch
@@ -134,6 +136,19 @@ def test_a_whole_job_has_the_plain_loops_loss_at_every_step(base: BaseModel, pla
         ours = fit(base, parameters, examples, job, lambda _: None).losses
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert ours[-1] < 0.8 * ours[0]
+
+
+@pytest.mark.parametrize("weights", ["adapter", "full"])
+def test_layers_computed_again_in_the_backward_pass_change_no_bit(
+    base: BaseModel, tmp_path: Path, weights: str
+) -> None:
+    plainly, again = (
+        run_job(base, tiny.job("", tmp_path / name, dropout=0.1, weights=weights, **changes), ignore, ignore)
+        for name, changes in (("plainly", {}), ("again", {"gradient_checkpointing": True}))
+    )
+    assert again.losses == plainly.losses
+    assert again.content_hash == plainly.content_hash
+    assert not base.model.is_gradient_checkpointing
 
 
 def test_bfloat16_stays_as_near_to_float32_as_the_libraries_own(base: BaseModel, plain: Any, tiny_model: Path) -> None:

@@ -10,10 +10,11 @@ from tests.trainer import tiny
 from tests.trainer.tiny import ignore
 from trainer import memory, step
 from trainer.base_model import BaseModel
+from trainer.gradient_checkpointing import bytes_with_checkpointing
 from trainer.job import run_job
 from trainer.low_rank import attached
 from trainer.memory import affordable_tokens, bytes_per_token, free_bytes, is_out_of_memory
-from trainer.rendering import render_all
+from trainer.rendering import Rendered, render_all
 
 CPU = torch.device("cpu")
 
@@ -91,6 +92,29 @@ def test_what_a_token_keeps_grows_with_the_layers_and_not_with_the_vocabulary(ba
     config = base.model.config
     least = config.num_hidden_layers * 4 * (config.hidden_size + 2 * config.intermediate_size)
     assert least < each < 20 * least
+
+
+def test_with_gradient_checkpointing_it_is_one_layers_and_the_inputs_of_all(base: BaseModel, tmp_path: Path) -> None:
+    job = tiny.job("", tmp_path, gradient_checkpointing=True)
+    examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
+    with attached(base, job):
+        each = bytes_per_token(base, examples)
+        inputs = _bytes_into_a_layer(base, examples)
+        reckoned = bytes_with_checkpointing(base.model, each)
+    layers = base.model.config.num_hidden_layers
+    assert reckoned == pytest.approx(each / layers + layers * inputs)
+    assert reckoned < 0.7 * each
+
+
+def _bytes_into_a_layer(base: BaseModel, examples: tuple[Rendered, ...]) -> float:
+    """Return those of each token."""
+    sizes: list[float] = []
+    layer = base.model.base_model.layers[0]
+    handle = layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].nbytes / inputs[0].shape[1]))
+    with torch.inference_mode():
+        base.hidden_states(torch.tensor([examples[0].ids]))
+    handle.remove()
+    return sizes[0]
 
 
 def test_a_control_groups_limit_is_seen_in_either_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ def jobs(model: Path, folder: Path) -> list[Any]:
     return [
         tiny.job(model, folder, batch_examples=5, micro_batch_tokens=256),
         tiny.job(model, folder, version=2, weights="full", learning_rate=1e-3, batch_examples=12),
+        tiny.job(model, folder, version=3, gradient_checkpointing=True),
     ]
 
 

@@ -94,13 +94,17 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """A run in the experiment `project`, where `MLFLOW_TRACKING_URI` says."""
+    """A run of the same name in the experiment `project`, where `MLFLOW_TRACKING_URI` says; it goes on likewise."""
 
     def __init__(self, project: str, name: str, settings: Mapping[str, Any], folder: Path) -> None:
         self._client: Any = importlib.import_module("mlflow").MlflowClient()
         known = self._client.get_experiment_by_name(project)
         experiment = known.experiment_id if known is not None else self._client.create_experiment(project)
-        self._run_id: str = self._client.create_run(experiment, run_name=name).info.run_id
+        found = self._client.search_runs([experiment], filter_string=f"attributes.run_name = '{name}'", max_results=1)
+        self._run_id: str = (found or [self._client.create_run(experiment, run_name=name)])[0].info.run_id
+        if found:
+            self._client.update_run(self._run_id, status="RUNNING")
+            return
         for key, value in settings.items():
             self._client.log_param(self._run_id, key, value)
 
@@ -122,8 +126,8 @@ class Trackio:
         self._run = trackio.init(project=project, name=name, config=dict(settings), resume="allow")
 
     def log(self, values: Mapping[str, float], axis: Axis, at: int) -> None:
-        """Log the values with their place on the axis."""
-        self._run.log({**values, axis: at})
+        """Log the values; trackio has one axis, which it calls a step."""
+        self._run.log(dict(values), step=at)
 
     def close(self) -> None:
         """Finish the run."""

@@ -220,6 +220,13 @@ class TestNamed:
             def create_experiment(self, name: str) -> str:
                 return f"experiment {name}"
 
+            def search_runs(self, experiments: list[str], **given: Any) -> list[Any]:
+                asked.append((*experiments, given["filter_string"]))
+                return [] if len(asked) < 3 else [SimpleNamespace(info=SimpleNamespace(run_id="id"))]
+
+            def update_run(self, *given: Any, status: str) -> None:
+                asked.append((*given, status))
+
             def create_run(self, experiment: str, run_name: str) -> Any:
                 asked.append((experiment, run_name))
                 return SimpleNamespace(info=SimpleNamespace(run_id="id"))
@@ -234,18 +241,22 @@ class TestNamed:
                 asked.append(f"over: {id}")
 
         self.opened(monkeypatch, tmp_path, "mlflow", SimpleNamespace(MlflowClient=Client))
-        assert asked == [
+        first = [
             "p",
+            ("experiment p", "attributes.run_name = 'r'"),
             ("experiment p", "r"),
             ("id", "train.rank", "16"),
-            ("id", "train/loss", 2.0, 5),
-            ("id", "gate/pass_at_1", 0.5, 1),
-            "over: id",
         ]
+        points = [("id", "train/loss", 2.0, 5), ("id", "gate/pass_at_1", 0.5, 1), "over: id"]
+        assert asked == first + points
+        self.opened(monkeypatch, tmp_path, "mlflow", SimpleNamespace(MlflowClient=Client))
+        assert asked[len(first + points) :] == [*first[:2], ("id", "RUNNING"), *points], "the run goes on"
 
     def test_trackio(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         asked: list[Any] = []
-        run = SimpleNamespace(log=asked.append, finish=lambda: asked.append("finish"))
+        run = SimpleNamespace(
+            log=lambda *given, **at: asked.append((*given, at)), finish=lambda: asked.append("finish")
+        )
         self.opened(monkeypatch, tmp_path, "trackio", SimpleNamespace(init=lambda **given: asked.append(given) or run))
         assert (asked[0]["project"], asked[0]["name"], asked[0]["resume"]) == ("p", "r", "allow")
-        assert asked[1:] == [{"train/loss": 2.0, "step": 5}, {"gate/pass_at_1": 0.5, "version": 1}, "finish"]
+        assert asked[1:] == [({"train/loss": 2.0}, {"step": 5}), ({"gate/pass_at_1": 0.5}, {"step": 1}), "finish"]

@@ -47,9 +47,9 @@ def is_managed(settings: Settings) -> bool:
 
 
 def chosen_way(settings: Settings) -> Way:
-    """Return the way of publishing; `auto` is `in_place` only for our own server: on a CPU, or for whole models."""
+    """Return the way of publishing; on a server that the run does not start itself `auto` is `adapter`."""
     if settings.publish.way == "auto" and settings.train.weights == "full" and is_managed(settings):
-        return "in_place"
+        return "restart" if shares_cores(settings) else "in_place"
     device = choose_device(settings.server.device, this_machine())
     return choose_way(settings.publish.way, device if is_managed(settings) else "gpu")
 
@@ -65,6 +65,11 @@ def check_servable(settings: Settings) -> None:
             'train.weights = "full" makes whole models, which cannot be published as adapters: set '
             'publish.way = "in_place" (a server that the run does not start itself needs VLLM_SERVER_DEV_MODE=1 for '
             'it), or train.weights = "adapter"'
+        )
+    if settings.train.weights == "full" and settings.publish.way == "in_place" and shares_cores(settings):
+        raise SettingsError(
+            'train.weights = "full" cannot be published with publish.way = "in_place" on a CPU: vLLM would keep the '
+            'old projection to the vocabulary of models that share it with the embedding. Set publish.way = "restart"'
         )
     if settings.train.colocated and (not is_managed(settings) or shares_cores(settings)):
         raise SettingsError(

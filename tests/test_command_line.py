@@ -102,6 +102,7 @@ def test_every_shipped_settings_file_loads(path: Path) -> None:
         ("[train]\ndora = true\n" + THERE, "what 'auto' comes to here"),
         ('[train]\nweights = "full"\n' + THERE, "cannot be published as adapters"),
         ('[train]\nweights = "full"\n[publish]\nway = "adapter"\n', "cannot be published as adapters"),
+        ('[train]\nweights = "full"\n[publish]\nway = "in_place"\n[server]\ndevice = "cpu"\n', "the old projection"),
         ('[publish]\nway = "restart"\n' + THERE, "needs a server that the run starts itself"),
     ],
 )

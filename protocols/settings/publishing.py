@@ -23,8 +23,9 @@ class PublishSettings(Section):
     """Step 10 of the method."""
 
     way: Literal["auto", "adapter", "in_place", "restart"] = "auto"
-    """`auto`: `in_place` on a CPU and for whole models, else `adapter`. `restart` starts the managed server again on
-    the new weights, which takes as long as a start: for models that vLLM cannot reload in place."""
+    """`auto`: `in_place` on a CPU, else `adapter`; of whole models `restart` on a CPU, else `in_place`. `restart`
+    starts the managed server again on the new weights, which takes as long as a start: for models that vLLM cannot
+    reload in place."""
     probes: Positive = 4
     tolerance: Annotated[float, Field(gt=0)] | None = None
     """Mean absolute difference of log-probabilities; None: by the model's dtype."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import trio
 
+from actors.canary import examine
 from benchmarks.changed_weights import write_adapter, write_changed_model
 from endpoints.client import Endpoint
 from endpoints.machine import this_machine
@@ -20,9 +21,12 @@ from endpoints.policy import LogProbabilities, ServedPolicy
 from endpoints.server import ManagedServer, free_port
 from endpoints.server_log import read_tail
 from endpoints.server_plan import ServerWish, Way, choose_dtype, plan_server
-from endpoints.ways import AdapterWay, InPlaceWay
+from endpoints.ways import AdapterWay, InPlaceWay, RestartWay
+from endpoints.ways import Way as PublishingWay
 from protocols.records import PolicyVersion
 from tests.endpoints.support import asking, version
+from tests.trainer import tiny
+from trainer.process import open_trainer
 
 pytestmark = pytest.mark.real
 
@@ -46,6 +50,14 @@ class Served:
 def difference(left: LogProbabilities, right: LogProbabilities) -> float:
     pairs = [(a, b) for one, other in zip(left, right, strict=True) for a, b in zip(one, other, strict=True)]
     return sum(abs(a - b) for a, b in pairs) / len(pairs)
+
+
+def way_of(way: Way, model: Path, server: ManagedServer) -> PublishingWay:
+    if way == "adapter":
+        return AdapterWay("policy")
+    if way == "restart":
+        return RestartWay("policy", base_weights=str(model), drain_s=60, restart=server.restart)
+    return InPlaceWay("policy", base_weights=str(model), drain_s=60)
 
 
 @asynccontextmanager
@@ -74,8 +86,9 @@ async def served(model: Path, way: Way, folder: Path) -> AsyncGenerator[Served]:
         port=wish.port,
         log=folder / "server.log",
         ready_s=READY_S,
+        model=str(model),
     )
-    publishing = AdapterWay("policy") if way == "adapter" else InPlaceWay("policy", base_weights=str(model), drain_s=60)
+    publishing = way_of(way, model, server)
     async with Endpoint(name="local", url=server.url, sends_seeds=False) as endpoint, trio.open_nursery() as nursery:
         policy = ServedPolicy(version(0), [(endpoint, publishing)], random=Random(0))
         await nursery.start(server.serve, endpoint, partial(policy.restore, endpoint))
@@ -155,3 +168,38 @@ async def test_adapter_a_version_is_loaded_beside_the_base_model(embedded_model:
 def guard_of(processes: set[int]) -> int:
     """The one whose command line is the guard's."""
     return next(pid for pid in processes if b"guard.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+async def test_a_model_of_which_all_weights_were_trained_passes_the_canary_and_is_taken_back(
+    embedded_model: Path, tmp_path: Path
+) -> None:
+    texts = tuple(f"def add_{n}(a, b):\n    return a + b + {n}\n" for n in range(4))
+    job = tiny.job(
+        embedded_model,
+        tmp_path / "versions",
+        examples=tuple(tiny.answer_example(n) for n in range(4)),
+        epochs=4,
+        weights="full",
+        learning_rate=3e-4,
+        probe_texts=texts,
+    )
+    async with open_trainer(log_path=tmp_path / "trainer.log", threads=2, step_deadline_s=READY_S) as trainer:
+        before = await trainer.probe(str(embedded_model), texts)
+        report = await trainer.train(job, lambda _: None)
+    new = msgspec.structs.replace(version(1), adapter=report.adapter, merged=report.merged)
+    ids = [probe.token_ids for probe in report.probes]
+    with trio.fail_after(2.5 * READY_S):
+        async with served(embedded_model, "restart", tmp_path) as on:
+            base = await on.policy.log_probabilities(ids)
+            await on.policy.stage(new)
+            result = examine(
+                await on.policy.log_probabilities(ids, staged=new),
+                [probe.log_probabilities for probe in report.probes],
+                base,
+                [probe.log_probabilities for probe in before],
+                0.1,
+            )
+            assert result.refusal is None
+            assert result.move > 0.1, "the training did something"
+            await on.policy.roll_back(new)
+            assert difference(await on.policy.log_probabilities(ids), base) < MERGE_ROUNDING

@@ -1,14 +1,13 @@
 """The Judge: compares where a comparison can change the decision, scores, and decides."""
 
-from typing import Literal
-
 from msgspec import structs
 
 from actors.judging import JudgeMode, JudgeRule, Judging
 from actors.messages import Executed, Judged
 from actors.panel import Panel
 from method.comparison import Schedule
-from method.decision import Keep, decide, needed_candidates
+from method.decision import decide, needed_candidates
+from method.decision_rule import DecisionRule
 from method.scoring import judge_weight, score
 from protocols.identity import derive
 from protocols.ports import Ledger
@@ -26,7 +25,7 @@ class Judge:
         calibrate: share of tasks whose candidates are compared all the same, to measure the judges.
         max_pairs: comparisons per task, at most; in rubric mode, candidates marked.
         mode: `off` asks nobody, so that S = E.
-        keep: `alone` keeps an incumbent once, where nothing is criticised; `beside` in each round, beside critiques.
+        decision_rule: how tasks are decided.
     """
 
     def __init__(
@@ -39,22 +38,16 @@ class Judge:
         lazy: bool,
         calibrate: float,
         max_pairs: int,
-        d_up: float,
-        d_low: float,
-        references: Literal["train", "anchor", "hidden"],
+        decision_rule: DecisionRule,
         mode: JudgeMode = "pairwise",
-        keep: Keep = "alone",
     ) -> None:
         self._panel = panel
         self._ledger = ledger
         self._rule = JudgeRule(mode=mode, schedule=schedule, max_pairs=max_pairs)
         self._w_max = w_max
-        self._keep: Keep = keep
         self._lazy = lazy
         self._calibrate = calibrate
-        self._d_up = d_up
-        self._d_low = d_low
-        self._references: Literal["train", "anchor", "hidden"] = references
+        self._decision_rule = decision_rule
 
     async def judge(self, item: Executed) -> Judged:
         """Return the item with its decision; one that is in the ledger is not made again.
@@ -82,23 +75,18 @@ class Judge:
         )
 
     async def _kept_before(self, item: Executed) -> bool:
-        if self._keep == "beside":
-            return False
         decisions = await self._ledger.find(Decision, task_id=item.task.id)
         return any("keep" in decision.kinds for decision in decisions if decision.round < item.round)
 
     def _judging(self, item: Executed, weight: float, kept: bool) -> Judging:
         executable = tuple(c.id for c in item.candidates if item.executions[c.id].executable and c.code is not None)
         open_ids = needed_candidates(
-            item.task,
             item.candidates,
             item.executions,
             item.incumbent,
             weight,
-            self._d_up,
-            self._d_low,
+            self._decision_rule,
             incumbent_kept_before=kept,
-            keep=self._keep,
             shares=item.shares,
         )
         return Judging(
@@ -131,11 +119,8 @@ class Judge:
             item.executions,
             scores,
             item.incumbent,
-            d_up=self._d_up,
-            d_low=self._d_low,
-            references=self._references,
+            self._decision_rule,
             incumbent_kept_before=kept,
-            keep=self._keep,
             decision_id=decision_id,
             round=item.round,
             version=max((candidate.version for candidate in item.candidates), default=0),

@@ -25,6 +25,7 @@ from endpoints.sleeping import TrainingWhileAsleep
 from evals.evaluation import make_evaluation
 from evals.gate import gate
 from ledger.run_folder import RunFolder
+from method.decision_rule import DecisionRule
 from method.overlap import overlap_index
 from protocols.identity import derive
 from protocols.ports import AdapterTrainer, Answering, Ledger, Policy, Sandbox, TrainingRecipe
@@ -215,11 +216,8 @@ def _judge(settings: Settings, panel: Panel, ledger: Ledger) -> Judge:
         lazy=settings.judge.lazy,
         calibrate=settings.judge.calibrate,
         max_pairs=settings.judge.max_pairs,
-        d_up=settings.decide.d_up,
-        d_low=settings.decide.d_low,
-        references=settings.decide.references,
+        decision_rule=DecisionRule(**settings.decide.model_dump()),
         mode=settings.judge.mode,
-        keep=settings.decide.keep,
     )
 
 

@@ -133,6 +133,8 @@ def _base_command(wish: ServerWish, machine: Machine) -> tuple[str, ...]:
         *("--host", "127.0.0.1", "--port", str(wish.port)),
         *("--model", wish.model, "--served-model-name", wish.served_name),
         *("--dtype", wish.dtype, "--max-model-len", str(wish.max_model_tokens)),
+        # Else a model folder's own defaults, such as a repetition penalty, change what a request does not name.
+        *("--generation-config", "vllm"),
     )
 
 

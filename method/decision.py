@@ -5,15 +5,12 @@ the critique's bar is the incumbent *after* `adopt` or `replace`. Nothing here a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
+from method.decision_rule import DecisionRule
 from method.laziness import Stakes, needed
 from method.standing import Standing, field, heirs, standing
 from protocols.identity import REFERENCE
 from protocols.records import Candidate, Decision, DecisionKind, Execution, Incumbent, Score, Task
-
-References = Literal["train", "anchor", "hidden"]
-Keep = Literal["alone", "beside"]
 
 
 def decide(
@@ -22,12 +19,9 @@ def decide(
     executions: Mapping[str, Execution],
     scores: Mapping[str, Score],
     incumbent: Incumbent | None,
+    rule: DecisionRule,
     *,
-    d_up: float,
-    d_low: float,
-    references: References,
     incumbent_kept_before: bool,
-    keep: Keep = "alone",
     decision_id: str,
     round: int,
     version: int,
@@ -39,13 +33,10 @@ def decide(
         candidates: this round's distinct ones; those without code, execution or score take no part.
         executions: by subject id, the incumbent's included.
         scores: by subject id, the incumbent's included.
-        incumbent: the best answer known; the data set's own counts as none while `references` is `hidden`.
-        d_up: how much better than the incumbent its successor must score.
-        d_low: how much worse than the incumbent a candidate of low quality scores.
-        references: with `train`, the reference is the `answer` example (id `reference`) of every decision that leaves
-            it the incumbent and makes no other; repeats are left to the duplicate filter.
-        incumbent_kept_before: whether an earlier decision on this task was `keep`, and it may be so only once.
-        keep: whether an incumbent is kept only where nothing is to be critiqued, or beside critiques too.
+        incumbent: the best answer known.
+        rule: margins, and what becomes of references and confirmed incumbents.
+        incumbent_kept_before: whether an earlier decision on this task was `keep`, which counts where it may be so
+            only once.
         decision_id: id of the result.
         round: number of the round.
         version: policy version that was current.
@@ -53,19 +44,19 @@ def decide(
     Raises:
         KeyError: the incumbent has no execution or no score.
     """
-    before = visible_incumbent(incumbent, references)
+    before = visible_incumbent(incumbent, rule)
     shares = {subject: score.execution_share for subject, score in scores.items()}
     present = [candidate for candidate in candidates if candidate.id in scores]
     standings = field(present, executions, before, shares)
     own = _own(before, executions, shares)
     values = {subject: score.value for subject, score in scores.items()}
     by_id = {candidate.id: candidate for candidate in present}
-    heir = _heir(standings, own, values, by_id, d_up)
+    heir = _heir(standings, own, values, by_id, rule.d_up)
     after = before if heir is None else _incumbent(by_id[heir.id])
-    low = _low(standings, after, values, d_low)
+    low = _low(standings, after, values, rule.d_low)
     kept = None
-    if own is not None and heir is None and not incumbent_kept_before and (keep == "beside" or not low):
-        kept = _best(_equals(standings, own, values, d_up, d_low), values, by_id)
+    if own is not None and heir is None and (rule.keep == "beside" or not (low or incumbent_kept_before)):
+        kept = _best(_equals(standings, own, values, rule), values, by_id)
     subjects = [*(s.id for s in standings), *([own.id] if own else [])]
     return Decision(
         id=decision_id,
@@ -74,29 +65,26 @@ def decide(
         version=version,
         kinds=_kinds(own, heir, low, kept),
         incumbent=after,
-        answer_id=_answer_id(heir or kept, after, references),
+        answer_id=_answer_id(heir or kept, after, rule),
         critique_ids=low,
         scores=tuple(scores[subject] for subject in subjects),
     )
 
 
-def visible_incumbent(incumbent: Incumbent | None, references: References) -> Incumbent | None:
+def visible_incumbent(incumbent: Incumbent | None, rule: DecisionRule) -> Incumbent | None:
     """Return the incumbent, or None when it is a reference that must stay hidden."""
-    hidden = references == "hidden" and incumbent is not None and incumbent.subject_id == REFERENCE
+    hidden = rule.references == "hidden" and incumbent is not None and incumbent.subject_id == REFERENCE
     return None if hidden else incumbent
 
 
 def needed_candidates(
-    task: Task,
     candidates: Sequence[Candidate],
     executions: Mapping[str, Execution],
     incumbent: Incumbent | None,
     w_max_effective: float,
-    d_up: float,
-    d_low: float,
+    rule: DecisionRule,
     *,
     incumbent_kept_before: bool = False,
-    keep: Keep = "alone",
     shares: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
     """Return the candidates that the judges must be asked about: the others cannot change the decision.
@@ -107,15 +95,12 @@ def needed_candidates(
     only to those left out.
 
     Args:
-        task: the task.
         candidates: as for `decide`.
         executions: by subject id, the incumbent's included.
         incumbent: the one that `decide` will see (`visible_incumbent`).
         w_max_effective: w with which judged answers will be scored, in [0, 1].
-        d_up: as for `decide`.
-        d_low: as for `decide`.
+        rule: as for `decide`.
         incumbent_kept_before: as for `decide`; False asks rather too much.
-        keep: as for `decide`.
         shares: E by subject id where it is not the share of tests passed.
 
     Raises:
@@ -124,37 +109,9 @@ def needed_candidates(
     known = shares or {}
     standings = field(candidates, executions, incumbent, known)
     own = _own(incumbent, executions, known)
-    stakes = Stakes(weight=w_max_effective, d_up=d_up, d_low=d_low, may_keep=not incumbent_kept_before, keep=keep)
+    stakes = Stakes(w_max_effective, rule, may_keep=rule.keep == "beside" or not incumbent_kept_before)
     wanted = needed(standings, own, stakes)
     return tuple(s.id for s in standings if s.id in wanted)
-
-
-def settled(
-    task: Task,
-    candidates: Sequence[Candidate],
-    executions: Mapping[str, Execution],
-    incumbent: Incumbent | None,
-    w_max_effective: float,
-    d_up: float,
-    d_low: float,
-    *,
-    incumbent_kept_before: bool = False,
-    keep: Keep = "alone",
-    shares: Mapping[str, float] | None = None,
-) -> bool:
-    """Return whether no answer of any judge can change the decision. Arguments and errors as `needed_candidates`."""
-    return not needed_candidates(
-        task,
-        candidates,
-        executions,
-        incumbent,
-        w_max_effective,
-        d_up,
-        d_low,
-        incumbent_kept_before=incumbent_kept_before,
-        keep=keep,
-        shares=shares,
-    )
 
 
 def _own(
@@ -196,10 +153,10 @@ def _low(
 
 
 def _equals(
-    standings: Sequence[Standing], own: Standing, values: Mapping[str, float], d_up: float, d_low: float
+    standings: Sequence[Standing], own: Standing, values: Mapping[str, float], rule: DecisionRule
 ) -> list[Standing]:
     """Return the candidates that confirm the incumbent: as good by executions, and close to it by score."""
-    low, high = values[own.id] - d_low, values[own.id] + d_up
+    low, high = values[own.id] - rule.d_low, values[own.id] + rule.d_up
     return [s for s in standings if s.executable and s.covers(own) and low <= values[s.id] <= high]
 
 
@@ -220,8 +177,8 @@ def _kinds(
     return tuple(kinds) or ("skip",)
 
 
-def _answer_id(winner: Standing | None, after: Incumbent | None, references: References) -> str | None:
+def _answer_id(winner: Standing | None, after: Incumbent | None, rule: DecisionRule) -> str | None:
     if winner is not None:
         return winner.id
-    taught = references == "train" and after is not None and after.subject_id == REFERENCE
+    taught = rule.references == "train" and after is not None and after.subject_id == REFERENCE
     return REFERENCE if taught else None

@@ -6,23 +6,24 @@ asking: a comparison within rounding error of its threshold counts as open.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import NamedTuple
 
 import msgspec
 
+from method.decision_rule import DecisionRule
 from method.standing import Standing, heirs
 
 _ROUNDING = 1e-9
 
 
-class Stakes(msgspec.Struct, frozen=True, kw_only=True):
+class Stakes(NamedTuple):
     """What the decision depends on besides executions and scores."""
 
     weight: float
-    d_up: float
-    d_low: float
+    """Of the judges' part in S."""
+    rule: DecisionRule
     may_keep: bool
-    keep: Literal["alone", "beside"]
+    """Whether the task's incumbent may still be kept."""
 
 
 class _Interval(msgspec.Struct, frozen=True):
@@ -71,13 +72,13 @@ class _Question:
         if self._own is None:
             return bool(self._contenders)
         own = self._ranges[self._own.id]
-        return any(self._ranges[subject].above(own, self._stakes.d_up) for subject in self._contenders)
+        return any(self._ranges[subject].above(own, self._stakes.rule.d_up) for subject in self._contenders)
 
     def _may_be_replaced(self) -> bool:
         if self._own is None:
             return bool(self._contenders)
         own = self._ranges[self._own.id]
-        return any(not self._ranges[subject].below(own, self._stakes.d_up) for subject in self._contenders)
+        return any(not self._ranges[subject].below(own, self._stakes.rule.d_up) for subject in self._contenders)
 
     def _open_succession(self) -> set[str]:
         if not self._may_be_replaced():
@@ -105,7 +106,7 @@ class _Question:
             return False
         if not bars:  # it is the incumbent
             return False
-        own, margin = self._ranges[standing.id], -self._stakes.d_low
+        own, margin = self._ranges[standing.id], -self._stakes.rule.d_low
         if all(own.below(bar, margin) for _, bar in bars):
             return True
         return False if all(own.above(bar, margin) for _, bar in bars) else None
@@ -121,7 +122,7 @@ class _Question:
         own, stakes = self._own, self._stakes
         if own is None or not stakes.may_keep or self._surely_replaced():
             return set()
-        if stakes.keep == "alone" and any(self._is_low(standing) for standing in self._standings):
+        if stakes.rule.keep == "alone" and any(self._is_low(standing) for standing in self._standings):
             return set()
         able = [s for s in self._standings if s.executable and s.covers(own) and self._may_equal(s.id, own.id)]
         # One alone either surely confirms the incumbent, or is open in another row already.
@@ -131,7 +132,7 @@ class _Question:
 
     def _may_equal(self, subject: str, own: str) -> bool:
         score, bar = self._ranges[subject], self._ranges[own]
-        return not score.below(bar, -self._stakes.d_low) and not score.above(bar, self._stakes.d_up)
+        return not score.below(bar, -self._stakes.rule.d_low) and not score.above(bar, self._stakes.rule.d_up)
 
 
 def _interval(standing: Standing, weight: float) -> _Interval:

@@ -8,6 +8,7 @@ import pytest
 from actors.judge import Judge
 from actors.panel import Panel
 from ledger.memory import MemoryLedger
+from method.decision_rule import DecisionRule
 from protocols.records import Batch, Critique, Example, PolicyVersion, RoundSettled, Verdict
 from protocols.settings import Settings, load_settings
 from tests.actors import whole
@@ -39,9 +40,7 @@ async def run_with(settings: Settings, ledger: MemoryLedger, folder: Path, monke
             lazy=rule.lazy,
             calibrate=rule.calibrate,
             max_pairs=rule.max_pairs,
-            d_up=settings.decide.d_up,
-            d_low=settings.decide.d_low,
-            references="anchor",
+            decision_rule=DecisionRule(d_up=settings.decide.d_up, d_low=settings.decide.d_low),
         )
 
     curation = msgspec.structs.replace(

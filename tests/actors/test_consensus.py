@@ -18,6 +18,7 @@ from actors.judge import Judge
 from actors.messages import Executed, Generated
 from actors.panel import Panel
 from ledger.memory import MemoryLedger
+from method.decision_rule import DecisionRule
 from protocols.identity import REFERENCE
 from protocols.ports import ChatRequest
 from protocols.records import (
@@ -194,9 +195,7 @@ def make_judge(panel: Panel, ledger: MemoryLedger, *, lazy: bool = True, referen
         lazy=lazy,
         calibrate=0.0,
         max_pairs=4,
-        d_up=0.05,
-        d_low=0.15,
-        references=references,
+        decision_rule=DecisionRule(references=references),
     )
 
 

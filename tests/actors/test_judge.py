@@ -14,6 +14,7 @@ from actors.messages import Executed, Generated
 from actors.panel import Panel
 from ledger.memory import MemoryLedger
 from method.comparison import Opinion, Pair
+from method.decision_rule import DecisionRule
 from protocols.errors import EndpointBroken
 from protocols.ports import ChatRequest
 from protocols.records import Decision, Task, Verdict
@@ -84,10 +85,7 @@ def make_judge(
         lazy=lazy,
         calibrate=calibrate,
         max_pairs=max_pairs,
-        d_up=0.05,
-        d_low=0.15,
-        references=references,
-        keep=keep,
+        decision_rule=DecisionRule(references=references, keep=keep),
     )
 
 

@@ -18,6 +18,7 @@ from actors.messages import Executed, Judged
 from actors.panel import Panel, Price
 from ledger.memory import MemoryLedger
 from method.comparison import Pair, Schedule
+from method.decision_rule import DecisionRule
 from protocols.identity import content_hash
 from protocols.ports import ChatRequest
 from protocols.prompts import PERSPECTIVES, REPAIR
@@ -65,9 +66,7 @@ def make_judge(
         lazy=lazy,
         calibrate=0.0,
         max_pairs=max_pairs,
-        d_up=0.05,
-        d_low=0.15,
-        references="anchor",
+        decision_rule=DecisionRule(),
         mode=mode,
     )
 

@@ -26,6 +26,7 @@ from actors.trainer import TrainingRule
 from evals.evaluation import make_evaluation
 from evals.gate import gate
 from ledger.memory import MemoryLedger
+from method.decision_rule import DecisionRule
 from method.overlap import overlap_index
 from protocols.ports import ChatRequest, TrainingRecipe
 from protocols.records import LEDGER_KINDS, LedgerRecord, PolicyVersion, RoundSettled, Task
@@ -209,9 +210,7 @@ def _judge(panel: Panel, ledger: MemoryLedger) -> Judge:
         lazy=True,
         calibrate=0.3,
         max_pairs=4,
-        d_up=0.05,
-        d_low=0.15,
-        references="anchor",
+        decision_rule=DecisionRule(),
     )
 
 

@@ -58,6 +58,10 @@ def test_it_listens_on_this_machine_only_and_serves_what_was_asked_for() -> None
     assert value(made, "--max-model-len") == "2048"
 
 
+def test_only_what_a_request_names_is_applied_to_it_and_not_the_model_folders_own_defaults() -> None:
+    assert value(plan(tuned=False), "--generation-config") == "vllm"
+
+
 def test_nothing_is_told_to_anybody() -> None:
     made = plan(tuned=False)
     assert made.environment["VLLM_NO_USAGE_STATS"] == made.environment["DO_NOT_TRACK"] == "1"

@@ -2,12 +2,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from method.decision import Keep, References, decide, visible_incumbent
+from method.decision import decide, visible_incumbent
+from method.decision_rule import DecisionRule
 from method.scoring import score
 from protocols.records import Candidate, Decision, Execution, Incumbent, Score
 from tests.method.making import candidate, execution, incumbent, task
 
-D_UP, D_LOW = 0.05, 0.15
+ANCHOR, TRAIN, HIDDEN = (DecisionRule(references=what) for what in ("anchor", "train", "hidden"))
+BESIDE = DecisionRule(keep="beside")
 
 
 def scored(marks: Mapping[str, str], win_rates: Mapping[str, float], weight: float) -> dict[str, Score]:
@@ -20,9 +22,8 @@ def decided(
     *,
     win_rates: Mapping[str, float] | None = None,
     weight: float = 0.5,
-    references: References = "anchor",
+    rule: DecisionRule = ANCHOR,
     kept_before: bool = False,
-    keep: Keep = "alone",
     candidates: list[Candidate] | None = None,
     executions: Mapping[str, Execution] | None = None,
     scores: Mapping[str, Score] | None = None,
@@ -35,11 +36,8 @@ def decided(
         executions or {id: execution(id, m) for id, m in marks.items()},
         scores or scored(marks, win_rates or {}, weight),
         known,
-        d_up=D_UP,
-        d_low=D_LOW,
-        references=references,
+        rule,
         incumbent_kept_before=kept_before,
-        keep=keep,
         decision_id="d",
         round=1,
         version=0,
@@ -149,13 +147,13 @@ class TestKeep:
     def test_beside_critiques_only_where_that_is_asked_for(self) -> None:
         marks = {"reference": "11", "a": "11", "b": "00"}
         assert decided(marks, incumbent()).kinds == ("critique",)
-        decision = decided(marks, incumbent(), keep="beside")
+        decision = decided(marks, incumbent(), rule=BESIDE)
         assert decision.kinds == ("critique", "keep")
         assert (decision.answer_id, decision.critique_ids) == ("a", ("b",))
         assert decision.incumbent == incumbent()
 
     def test_beside_critiques_too_only_what_does_as_well_as_the_incumbent(self) -> None:
-        assert decided({"reference": "11", "a": "10", "b": "00"}, incumbent(), keep="beside").kinds == ("critique",)
+        assert decided({"reference": "11", "a": "10", "b": "00"}, incumbent(), rule=BESIDE).kinds == ("critique",)
 
     def test_only_once_per_task(self) -> None:
         decision = decided({"reference": "11", "a": "11"}, incumbent(), kept_before=True)
@@ -175,23 +173,23 @@ class TestKeep:
 
 class TestReferences:
     def test_a_hidden_reference_is_no_incumbent(self) -> None:
-        decision = decided({"reference": "11", "a": "11"}, incumbent(), references="hidden")
+        decision = decided({"reference": "11", "a": "11"}, incumbent(), rule=HIDDEN)
         assert decision.kinds == ("adopt",)
         assert [one.subject_id for one in decision.scores] == ["a"]
 
     def test_what_the_policy_made_is_never_hidden(self) -> None:
-        assert visible_incumbent(incumbent("a", "self"), "hidden") == incumbent("a", "self")
+        assert visible_incumbent(incumbent("a", "self"), HIDDEN) == incumbent("a", "self")
 
     def test_to_train_on_references_makes_the_reference_the_answer_while_it_is_the_incumbent(self) -> None:
-        decision = decided({"reference": "11", "a": "00"}, incumbent(), references="train")
+        decision = decided({"reference": "11", "a": "00"}, incumbent(), rule=TRAIN)
         assert (decision.kinds, decision.answer_id) == (("critique",), "reference")
 
     def test_the_policys_own_equal_answer_comes_before_the_reference(self) -> None:
-        assert decided({"reference": "11", "a": "11"}, incumbent(), references="train").answer_id == "a"
+        assert decided({"reference": "11", "a": "11"}, incumbent(), rule=TRAIN).answer_id == "a"
 
-    @pytest.mark.parametrize("references", ["anchor", "hidden"])
-    def test_otherwise_the_reference_is_never_an_answer(self, references: References) -> None:
-        assert decided({"reference": "11", "a": "00"}, incumbent(), references=references).answer_id is None
+    @pytest.mark.parametrize("rule", [ANCHOR, HIDDEN], ids=lambda rule: rule.references)
+    def test_otherwise_the_reference_is_never_an_answer(self, rule: DecisionRule) -> None:
+        assert decided({"reference": "11", "a": "00"}, incumbent(), rule=rule).answer_id is None
 
 
 class TestSubjects:

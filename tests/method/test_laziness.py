@@ -5,21 +5,27 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from method.decision import Keep, decide, needed_candidates, settled
+from method.decision import decide, needed_candidates
+from method.decision_rule import DecisionRule
 from method.scoring import score
 from protocols.records import Candidate, Decision, Execution, Incumbent
 from tests.method.making import candidate, execution, incumbent, task
 
-D_UP, D_LOW = 0.05, 0.15
+RULE = DecisionRule()
 
 
 def needed(
-    marks: Mapping[str, str], known: Incumbent | None = None, *, weight: float = 0.25, **options: Any
+    marks: Mapping[str, str],
+    known: Incumbent | None = None,
+    *,
+    weight: float = 0.25,
+    rule: DecisionRule = RULE,
+    **options: Any,
 ) -> set[str]:
     ids = [id for id in marks if known is None or id != known.subject_id]
     candidates = [candidate(id, index=index) for index, id in enumerate(ids)]
     runs = {id: execution(id, m) for id, m in marks.items()}
-    return set(needed_candidates(task(), candidates, runs, known, weight, D_UP, D_LOW, **options))
+    return set(needed_candidates(candidates, runs, known, weight, rule, **options))
 
 
 class TestByHand:
@@ -46,7 +52,7 @@ class TestByHand:
 
     def test_what_cannot_be_executed_is_never_asked_about(self) -> None:
         runs = {"reference": execution("reference", "11"), "a": execution("a", "00", error_class="import")}
-        assert settled(task(), [candidate("a")], runs, incumbent(), 0.5, D_UP, D_LOW)
+        assert not needed_candidates([candidate("a")], runs, incumbent(), 0.5, RULE)
 
     def test_small_weight_settles_a_confirmation(self) -> None:
         # a and the incumbent both lie in [0.96, 1]: no margin can be crossed.
@@ -59,7 +65,7 @@ class TestByHand:
 
     def test_beside_a_sure_critique_two_confirmations_still_compete(self) -> None:
         marks = {"reference": "11", "a": "11", "b": "11", "c": "00"}
-        assert needed(marks, incumbent(), weight=0.04, keep="beside") == {"a", "b"}
+        assert needed(marks, incumbent(), weight=0.04, rule=DecisionRule(keep="beside")) == {"a", "b"}
 
     def test_a_sure_critique_leaves_nothing_to_confirm(self) -> None:
         assert needed({"reference": "11", "a": "11", "b": "11", "c": "00"}, incumbent(), weight=0.04) == set()
@@ -96,10 +102,12 @@ class Situation:
             candidate(id, index=index, count=draw(st.integers(1, 3))) for index, id in enumerate(names)
         ]
         self.weight = draw(st.one_of(st.floats(0, 1), st.sampled_from([0.02, 0.1, 0.25, 0.5])))
-        self.d_up = draw(st.sampled_from([0.0, 0.05, 0.3]))
-        self.d_low = draw(st.sampled_from([0.0, 0.15, 0.5]))
+        self.rule = DecisionRule(
+            d_up=draw(st.sampled_from([0.0, 0.05, 0.3])),
+            d_low=draw(st.sampled_from([0.0, 0.15, 0.5])),
+            keep=draw(st.sampled_from(["alone", "beside"])),
+        )
         self.kept_before = draw(st.booleans())
-        self.keep: Keep = draw(st.sampled_from(["alone", "beside"]))
 
     def decide(self, asked: set[str]) -> Decision:
         scores = {
@@ -118,11 +126,8 @@ class Situation:
             self.runs,
             scores,
             self.known,
-            d_up=self.d_up,
-            d_low=self.d_low,
-            references="anchor",
+            self.rule,
             incumbent_kept_before=self.kept_before,
-            keep=self.keep,
             decision_id="d",
             round=1,
             version=0,
@@ -131,15 +136,12 @@ class Situation:
     def needed(self) -> set[str]:
         return set(
             needed_candidates(
-                task(),
                 self.candidates,
                 self.runs,
                 self.known,
                 self.weight,
-                self.d_up,
-                self.d_low,
+                self.rule,
                 incumbent_kept_before=self.kept_before,
-                keep=self.keep,
                 shares=self.shares,
             )
         )
@@ -175,4 +177,4 @@ def test_a_settled_task_is_decided_alike_whatever_any_judge_says(situation: Situ
 def test_a_task_is_asked_about_where_two_opinions_decide_differently(weight: float) -> None:
     marks = {"reference": "1111", "a": "1111"}
     runs = {id: execution(id, m) for id, m in marks.items()}
-    assert not settled(task(), [candidate("a")], runs, incumbent(), weight, D_UP, D_LOW)
+    assert needed_candidates([candidate("a")], runs, incumbent(), weight, RULE)

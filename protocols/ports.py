@@ -307,6 +307,8 @@ class TrainingRecipe(msgspec.Struct, frozen=True, kw_only=True):
     rslora: bool = False
     weights: Literal["adapter", "full"] = "adapter"
     """What is trained: low-rank adapters, or all of the model's weights."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the base model; `auto`: bfloat16 where the hardware multiplies in it."""
     gradient_checkpointing: bool = False
     """Keep the input of each layer only, and compute the layer again in the backward pass."""
     checkpoint_steps: int = 0

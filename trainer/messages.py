@@ -27,7 +27,7 @@ class Hello(_Line, frozen=True, kw_only=True):
     device: str
     """`cpu` or `cuda`."""
     dtype: str
-    """What it computes in."""
+    """What it computes in where a job does not say."""
 
 
 class TrainRequest(_Line, frozen=True, kw_only=True):

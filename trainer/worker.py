@@ -59,13 +59,11 @@ class Worker:
         """Whether other ranks wait for this one."""
         self._base: BaseModel | None = None
         self._device = group.device
-        self._dtype = choose_dtype(self._device)
 
     def serve(self, requests: BinaryIO) -> None:
         """Greet, then answer every line of `requests`."""
-        self._say(
-            Hello(protocol=PROTOCOL_VERSION, device=self._device.type, dtype=str(self._dtype).removeprefix("torch."))
-        )
+        dtype = str(choose_dtype(self._device)).removeprefix("torch.")
+        self._say(Hello(protocol=PROTOCOL_VERSION, device=self._device.type, dtype=dtype))
         for line in self._group.requests(iter(requests)):
             self._say(self._answer(decode_request(line)))
 
@@ -94,22 +92,26 @@ class Worker:
         def tell(done: TrainingProgress) -> None:
             self._say(Progress(progress=done))
 
+        dtype = choose_dtype(self._device, job.recipe.dtype)
         if self._group.size == 1:
-            return Trained(report=run_job(self._load(job.model), job, tell, self._note))
+            return Trained(report=run_job(self._load(job.model, dtype), job, tell, self._note))
         self._base = None
         self._together = True
-        trained = train_together(self._load_anew(job.model), job, tell, self._group)
+        trained = train_together(self._load_anew(job.model, dtype), job, tell, self._group)
         self._together = False
-        return Trained(report=write_alone(self._load(job.model), job, trained, self._note)) if self._speaks else None
+        if not self._speaks:
+            return None
+        return Trained(report=write_alone(self._load(job.model, dtype), job, trained, self._note))
 
-    def _load_anew(self, name: str) -> BaseModel:
+    def _load_anew(self, name: str, dtype: torch.dtype) -> BaseModel:
         self._note(f"loading {name}")
-        return load_base_model(name, self._device, self._dtype)
+        return load_base_model(name, self._device, dtype)
 
-    def _load(self, name: str) -> BaseModel:
-        if self._base is None or self._base.name != name:
+    def _load(self, name: str, dtype: torch.dtype | None = None) -> BaseModel:
+        """Return the base model, in `dtype` or in whatever it was loaded in last."""
+        if self._base is None or self._base.name != name or dtype not in (None, self._base.dtype):
             self._base = None
-            self._base = self._load_anew(name)
+            self._base = self._load_anew(name, dtype or choose_dtype(self._device))
         return self._base
 
     def _note(self, text: str) -> None:

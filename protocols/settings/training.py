@@ -33,6 +33,9 @@ class TrainSettings(Section):
     batch_examples: Positive = 16
     micro_batch_tokens: Positive = 2048
     max_tokens: Positive = 1024
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the base model's weights and products in training; `auto`: bfloat16 where the hardware multiplies in it.
+    Adapters, norms and losses are float32 in either."""
     gradient_checkpointing: bool = False
     """Keep the input of each layer only, and compute the layer again in the backward pass: a fraction of the memory,
     a third more time. For long examples; where memory is short, smaller micro-batches come by themselves."""

@@ -1,8 +1,10 @@
 """What the benchmark of what is learnt runs and compares; the runs themselves take hours and are not tested here."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks import learn
@@ -45,7 +47,9 @@ def arm(name: str, *passed: int) -> Arm:
         )
         for version, count in enumerate(passed)
     )
-    return Arm(name=name, settings={}, points=points, digests={}, examples=0, tokens={}, seconds=0.0)
+    return Arm(
+        name=name, settings={}, points=points, digests={}, examples=0, tokens={"sampled": 0, "training": 0}, seconds=0.0
+    )
 
 
 def test_the_gate_has_tasks_of_the_full_set_that_no_arm_trains_on(mbpp: Path, tmp_path: Path) -> None:
@@ -80,3 +84,48 @@ def test_each_promise_compares_the_last_versions_of_the_arms_that_are_there() ->
 def test_a_promise_that_is_not_kept_is_told() -> None:
     (against, _) = learn.targets([arm(learn.FULL, 2, 3), arm(learn.REJECTION_SAMPLING, 2, 6)])
     assert (against.value, against.reached) == (-0.3, False)
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, int, int], None]:
+    """Keeps an arm's outcome: its name, the rounds that are over, and the pass count of its last version."""
+    monkeypatch.setattr(learn, "FOLDER", tmp_path / "here")
+    monkeypatch.setattr(learn, "KEPT", tmp_path)
+
+    def keep(name: str, rounds: int, count: int) -> None:
+        found = learn.Outcome(
+            arm=arm(name, 2, count),
+            candidates=8,
+            rounds=rounds,
+            sampled={"Generation": 4000, "Verdict": 2000, "Critique": 1000},
+            processor="another",
+        )
+        (tmp_path / f"{name}.json").write_bytes(msgspec.json.encode(found))
+
+    return keep
+
+
+def test_what_came_of_an_arm_elsewhere_is_compared_too(kept: Callable[[str, int, int], None]) -> None:
+    kept(learn.FULL, 3, 5)
+    found = learn.outcome(learn.FULL, "this one")
+    assert found is not None
+    assert (found.arm, found.processor) == (arm(learn.FULL, 2, 5), "another")
+    (measured,) = [row for row in learn.rows([found]) if (row.contender, row.unit) == (learn.FULL, "share")]
+    assert (measured.median, "3 rounds" in measured.notes) == (0.5, True)
+    assert learn.outcome("no_judge", "this one") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "candidates"), [(learn.REJECTION_SAMPLING, 14), ("no_judge", 12), ("no_critique", 10)]
+)
+def test_arms_that_ask_fewer_sample_more_candidates(
+    kept: Callable[[str, int, int], None], name: str, candidates: int
+) -> None:
+    kept(learn.FULL, 3, 5)
+    assert learn.candidates_of(name) == candidates
+
+
+def test_an_arm_that_is_measured_by_an_unfinished_one_is_refused(kept: Callable[[str, int, int], None]) -> None:
+    kept(learn.FULL, 1, 5)
+    with pytest.raises(SettingsError, match="full, which is not done"):
+        learn.candidates_of(learn.REJECTION_SAMPLING)

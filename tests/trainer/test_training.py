@@ -1,6 +1,7 @@
 """The loop learns, is exact, repeats itself, and fails rather than write nonsense."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from protocols.errors import ModelError
 from protocols.ports import TrainingProgress
 from tests.trainer import tiny
 from tests.trainer.tiny import ignore
+from trainer import worker
 from trainer.base_model import BaseModel, load_base_model
 from trainer.job import run_job
 from trainer.low_rank import attached
+from trainer.messages import Probed, ProbeRequest, Trained, TrainRequest, decode_answer, encode_line
 from trainer.probing import probe_ids
+from trainer.process_group import ProcessGroup
 from trainer.rendering import render_all
 from trainer.selected_loss import CHUNK_TOKENS, summed_loss
 from trainer.step import LossError
@@ -169,6 +173,28 @@ def test_bfloat16_computes_with_float32_adapters(tiny_model: Path, tmp_path: Pat
         assert {one.dtype for one in adapters} == {torch.float32}
         outcome = fit(base, adapters, examples, job, ignore)
     assert outcome.losses[-1] < outcome.losses[0]
+
+
+def test_a_job_says_in_which_type_its_base_is_loaded(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[torch.dtype] = []
+
+    def load(name: str, device: torch.device, dtype: torch.dtype) -> BaseModel:
+        loaded.append(dtype)
+        return load_base_model(name, device, dtype)
+
+    monkeypatch.setattr(worker, "load_base_model", load)
+    jobs = [
+        tiny.job(tiny_model, tmp_path, version=version, dtype=dtype)
+        for version, dtype in enumerate(("float32", "float32", "bfloat16"))
+    ]
+    lines = [encode_line(TrainRequest(job=job)) for job in jobs]
+    probe = encode_line(ProbeRequest(model=str(tiny_model), texts=("def f",)))
+    worker.Worker(answers := BytesIO(), ProcessGroup()).serve(BytesIO(b"".join([*lines, probe])))
+    assert loaded == [torch.float32, torch.bfloat16], "a base stays while its type does, and probing takes any"
+    answered = [type(decode_answer(line)) for line in answers.getvalue().splitlines()]
+    assert [answered.count(kind) for kind in (Trained, Probed)] == [3, 1]
 
 
 def test_a_model_that_changes_its_logits_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

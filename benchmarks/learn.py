@@ -25,16 +25,14 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
 from benchmarks import report
+from benchmarks.learn_outcome import Outcome, keep_outcome, kept_outcome, outcome_of, settled_rounds
 from benchmarks.report import Goal, Row, at_least, machine, publish, row, versions
-from evals.arm import Arm, read_arm
+from evals.arm import Arm
 from evals.bootstrap import Difference, paired_difference
-from ledger.queries import stream_entries
 from ledger.run_folder import RunFolder
 from protocols.errors import SettingsError
-from protocols.records import Critique, Generation, RoundSettled, TaskResult, Verdict
+from protocols.records import Critique, Generation, TaskResult, Verdict
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".bench" / "learn"
@@ -67,19 +65,6 @@ _LEFT_OUT: dict[str, tuple[str, ...]] = {
 """The records that the arms without some step never make."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an arm, as it is kept."""
-
-    arm: Arm
-    candidates: int
-    """Per task."""
-    rounds: int
-    """That are over."""
-    sampled: dict[str, int]
-    """Tokens that were written for training data, by the kind of record that holds them."""
-    processor: str
-
-
 def main() -> None:
     """Run the arms that are not done yet, print what came of all that are, and write the results."""
     on = machine()
@@ -93,7 +78,8 @@ def main() -> None:
         if not is_done(name) and run_arm(name, model, sets) != 0:
             print(f"arm {name} was cut off; the same command goes on", file=sys.stderr)
             break
-        keep(name, processor)
+        if (done := outcome_of(RunFolder(FOLDER / name), name, processor)) is not None:
+            keep_outcome(KEPT, done)
     outcomes = [found for name in ARMS if (found := outcome(name, processor)) is not None]
     if not outcomes:
         raise SettingsError("learn: no arm has come to a measured version yet")
@@ -151,11 +137,6 @@ def is_done(name: str) -> bool:
     return run.report.is_file() and settled_rounds(run) >= rounds_of(name)
 
 
-def settled_rounds(run: RunFolder) -> int:
-    """Return how many rounds of a run are over."""
-    return sum(isinstance(entry.record, RoundSettled) for entry in stream_entries(run.ledger))
-
-
 def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
     """Run or continue one arm; return the exit code of its command."""
     settings = {
@@ -179,6 +160,11 @@ def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
+def outcome(name: str, processor: str) -> Outcome | None:
+    """Return what came of an arm, here or where it was kept; None: it has come to no measured version yet."""
+    return outcome_of(RunFolder(FOLDER / name), name, processor) or kept_outcome(KEPT, name)
+
+
 def candidates_of(name: str) -> int:
     """Return how many candidates a task gets, so that the arm samples about as many tokens as the full method did."""
     if name not in _LEFT_OUT:
@@ -191,51 +177,6 @@ def candidates_of(name: str) -> int:
     generated = full.sampled[Generation.__name__]
     saved = sum(full.sampled[step] for step in _LEFT_OUT[name])
     return round(CANDIDATES * (generated + saved) / generated)
-
-
-def outcome(name: str, processor: str) -> Outcome | None:
-    """Return what came of an arm, here or where it was kept; None: it has come to no measured version yet."""
-    return _outcome_here(name, processor) or _outcome_kept(name)
-
-
-def keep(name: str, processor: str) -> None:
-    """Write what came of an arm to where it is kept."""
-    if (found := _outcome_here(name, processor)) is not None:
-        KEPT.mkdir(parents=True, exist_ok=True)
-        (KEPT / f"{name}.json").write_bytes(msgspec.json.encode(found) + b"\n")
-
-
-def _outcome_kept(name: str) -> Outcome | None:
-    path = KEPT / f"{name}.json"
-    return msgspec.json.decode(path.read_bytes(), type=Outcome) if path.is_file() else None
-
-
-def _outcome_here(name: str, processor: str) -> Outcome | None:
-    folder = RunFolder(FOLDER / name)
-    if not folder.ledger.is_file():
-        return None
-    arm = read_arm(name, {}, folder.ledger)
-    if not arm.points:
-        return None
-    measured = {result.task_id for point in arm.points for result in point.evaluation.results}
-    return Outcome(
-        arm=msgspec.structs.replace(arm, digests={task: arm.digests.get(task, "") for task in sorted(measured)}),
-        candidates=folder.stored_settings()["generate"]["candidates"],
-        rounds=settled_rounds(folder),
-        sampled=_sampled(folder),
-        processor=processor,
-    )
-
-
-def _sampled(folder: RunFolder) -> dict[str, int]:
-    spent = {kind.__name__: 0 for kind in (Generation, Verdict, Critique)}
-    for entry in stream_entries(folder.ledger):
-        match entry.record:
-            case Generation() | Verdict() | Critique() as answer:
-                spent[type(answer).__name__] += answer.completion_tokens
-            case _:
-                pass
-    return spent
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:

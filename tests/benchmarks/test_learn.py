@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from benchmarks import learn
+from benchmarks.learn_outcome import Outcome, keep_outcome
 from evals.arm import Arm, Point
 from evals.evaluation import make_evaluation
 from protocols.errors import SettingsError
@@ -93,14 +93,9 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, int,
     monkeypatch.setattr(learn, "KEPT", tmp_path)
 
     def keep(name: str, rounds: int, count: int) -> None:
-        found = learn.Outcome(
-            arm=arm(name, 2, count),
-            candidates=8,
-            rounds=rounds,
-            sampled={"Generation": 4000, "Verdict": 2000, "Critique": 1000},
-            processor="another",
-        )
-        (tmp_path / f"{name}.json").write_bytes(msgspec.json.encode(found))
+        sampled = {"Generation": 4000, "Verdict": 2000, "Critique": 1000}
+        made = Outcome(arm=arm(name, 2, count), candidates=8, rounds=rounds, sampled=sampled, processor="another")
+        keep_outcome(tmp_path, made)
 
     return keep
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-CHUNK_TOKENS = 256
+from trainer.vocabulary_chunks import chunks
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -19,8 +19,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden)
-        for begin in range(0, len(targets), CHUNK_TOKENS):
-            part = slice(begin, begin + CHUNK_TOKENS)
+        for part in chunks(len(targets), head):
             loss, gradient[part] = _chunk(hidden[part], head, targets[part])
             total += loss
         ctx.save_for_backward(gradient)

@@ -8,17 +8,16 @@ Not covered: a frozen projection, for which `selected_loss` is quicker.
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from trainer.selected_loss import CHUNK_TOKENS
+from trainer.vocabulary_chunks import chunks
 
 
 def summed_whole_loss(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> torch.Tensor:
     """Return the summed cross-entropy (natural logarithm, float32) of `targets` given their `hidden` states.
 
-    Gradients reach the hidden states and the projection; no more than `CHUNK_TOKENS` tokens have logits at a time.
+    Gradients reach the hidden states and the projection.
     """
     total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-    for begin in range(0, len(targets), CHUNK_TOKENS):
-        part = slice(begin, begin + CHUNK_TOKENS)
+    for part in chunks(len(targets), head):
         loss = checkpoint(_chunk, hidden[part], head, targets[part], use_reentrant=False)
         assert isinstance(loss, torch.Tensor)
         total = total + loss

@@ -20,9 +20,10 @@ from trainer.messages import Probed, ProbeRequest, Trained, TrainRequest, decode
 from trainer.probing import probe_ids
 from trainer.process_group import ProcessGroup
 from trainer.rendering import render_all
-from trainer.selected_loss import CHUNK_TOKENS, summed_loss
+from trainer.selected_loss import summed_loss
 from trainer.step import LossError
 from trainer.training import fit
+from trainer.vocabulary_chunks import HELD_LOGITS, chunks
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,15 +40,24 @@ def test_the_loss_decreases(base: BaseModel, tmp_path: Path) -> None:
     assert sum(report.losses[-3:]) / 3 < 0.8 * report.losses[0]
 
 
-def test_chunks_of_the_loss_add_up() -> None:
+def test_chunks_of_the_loss_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HELD_LOGITS, "cpu", 2 * 11)
     torch.manual_seed(0)
-    hidden = torch.randn(2 * CHUNK_TOKENS + 3, 8, requires_grad=True)
+    hidden = torch.randn(7, 8, requires_grad=True)
     head = torch.nn.Linear(8, 11).requires_grad_(False)
     targets = torch.randint(11, (len(hidden),))
     expected = torch.nn.functional.cross_entropy(head(hidden), targets, reduction="sum")
     ours = summed_loss(hidden, head, targets)
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(torch.autograd.grad(ours, hidden), torch.autograd.grad(expected, hidden))
+
+
+@pytest.mark.parametrize(("held", "parts"), [(22, [2, 2, 1]), (3, [1] * 5), (1000, [5])])
+def test_as_many_tokens_have_logits_at_a_time_as_memory_is_meant_for(
+    monkeypatch: pytest.MonkeyPatch, held: int, parts: list[int]
+) -> None:
+    monkeypatch.setitem(HELD_LOGITS, "cpu", held)
+    assert [len(range(5)[part]) for part in chunks(5, torch.nn.Linear(8, 11))] == parts
 
 
 def test_the_split_into_micro_batches_changes_nothing_but_speed(base: BaseModel, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ tasks are those of the full training set that are not in the hand-checked one. N
 
 An arm that was cut off goes on where it was, and one that is done is not run again: `python -m benchmarks learn` (or
 `make bench NAME=learn`), as often as need be, and `LEARN_ARMS=full,no_judge` for some of them. What came of an arm is
-also kept in `benchmarks/results/learn/`, and stands in the table where that arm was not run here: the arms are hours of
-work, and may be those of several machines and days. It needs `LEARN_MODEL`,
-a model's folder or hub name, and MBPP's published files in the folder `LEARN_MBPP` (by default `../shared/data/mbpp`);
+also kept in `benchmarks/results/learn/`, apart for each model, training set and number of rounds, and stands in the
+table where that arm was not run here: the arms are hours of work, and may be those of several machines and days. It
+needs `LEARN_MODEL`, a model's folder or hub name, and MBPP's published files in the folder `LEARN_MBPP` (by default
+`../shared/data/mbpp`);
 `LEARN_TRAIN=train.jsonl` takes the full training set instead. Hours on a CPU: `LEARN_ROUNDS=1` stops after one round,
 and more can be asked for later.
 
@@ -25,8 +26,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from benchmarks import report
 from benchmarks.learn_outcome import Outcome, keep_outcome, kept_outcome, outcome_of, settled_rounds
+from benchmarks.report import FOLDER as RESULTS
 from benchmarks.report import Goal, Row, at_least, machine, publish, row, versions
 from evals.arm import Arm
 from evals.bootstrap import Difference, paired_difference
@@ -36,7 +37,7 @@ from protocols.records import Critique, Generation, TaskResult, Verdict
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".bench" / "learn"
-KEPT = report.FOLDER / "learn"
+KEPT = RESULTS / "learn"
 CANDIDATES = 8
 GATE_TASKS = 40
 _ENDPOINT = '[{name="local", url="managed", roles=["policy", "judge", "critic"], timeout_s=1800.0, connections=64}]'
@@ -71,16 +72,16 @@ def main() -> None:
     model = _asked("LEARN_MODEL", "a model's folder or hub name")
     sets = task_sets(Path(os.environ.get("LEARN_MBPP", ROOT.parent / "shared" / "data" / "mbpp")), FOLDER)
     chosen = os.environ.get("LEARN_ARMS", ",".join(ARMS)).split(",")
-    processor = on["processor"]
+    kept = kept_folder(model, sets)
     if unknown := [name for name in chosen if name not in ARMS]:
         raise SettingsError(f"LEARN_ARMS: no arm is called {', '.join(unknown)}; there are: {', '.join(ARMS)}")
     for name in chosen:
-        if not is_done(name) and run_arm(name, model, sets) != 0:
+        if not is_done(name) and run_arm(name, model, sets, kept) != 0:
             print(f"arm {name} was cut off; the same command goes on", file=sys.stderr)
             break
-        if (done := outcome_of(RunFolder(FOLDER / name), name, processor)) is not None:
-            keep_outcome(KEPT, done)
-    outcomes = [found for name in ARMS if (found := outcome(name, processor)) is not None]
+        if (done := outcome_of(RunFolder(FOLDER / name), name)) is not None:
+            keep_outcome(kept, done)
+    outcomes = [found for name in ARMS if (found := outcome(name, kept)) is not None]
     if not outcomes:
         raise SettingsError("learn: no arm has come to a measured version yet")
     publish(
@@ -137,7 +138,7 @@ def is_done(name: str) -> bool:
     return run.report.is_file() and settled_rounds(run) >= rounds_of(name)
 
 
-def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
+def run_arm(name: str, model: str, sets: Mapping[str, str], kept: Path) -> int:
     """Run or continue one arm; return the exit code of its command."""
     settings = {
         "run.folder": f'"{FOLDER}"',
@@ -150,7 +151,7 @@ def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
         "evaluate.samples": "10",
         "evaluate.temperature": "0.2",
         "evaluate.ks": "[1, 10]",
-        "generate.candidates": str(candidates_of(name)),
+        "generate.candidates": str(candidates_of(name, kept)),
         **ARMS[name],
         "run.rounds": str(rounds_of(name)),
     }
@@ -160,18 +161,23 @@ def run_arm(name: str, model: str, sets: Mapping[str, str]) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def outcome(name: str, processor: str) -> Outcome | None:
+def kept_folder(model: str, sets: Mapping[str, str]) -> Path:
+    """Return where outcomes are kept that may be compared with each other: of one model, training set, and length."""
+    return KEPT / f"{Path(model).name}-{Path(sets['train']).stem}-{rounds_of(FULL)}"
+
+
+def outcome(name: str, kept: Path) -> Outcome | None:
     """Return what came of an arm, here or where it was kept; None: it has come to no measured version yet."""
-    return outcome_of(RunFolder(FOLDER / name), name, processor) or kept_outcome(KEPT, name)
+    return outcome_of(RunFolder(FOLDER / name), name) or kept_outcome(kept, name)
 
 
-def candidates_of(name: str) -> int:
+def candidates_of(name: str, kept: Path) -> int:
     """Return how many candidates a task gets, so that the arm samples about as many tokens as the full method did."""
     if name not in _LEFT_OUT:
         return CANDIDATES
     if (begun := RunFolder(FOLDER / name)).exists:
         return begun.stored_settings()["generate"]["candidates"]
-    full = outcome(FULL, "")
+    full = outcome(FULL, kept)
     if full is None or full.rounds < rounds_of(FULL):
         raise SettingsError(f"arm {name} samples as many tokens as arm {FULL}, which is not done: run that first")
     generated = full.sampled[Generation.__name__]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.report import machine
 from evals.arm import Arm, read_arm
 from ledger.queries import stream_entries
 from ledger.run_folder import RunFolder
@@ -31,7 +32,7 @@ def settled_rounds(run: RunFolder) -> int:
     return sum(isinstance(entry.record, RoundSettled) for entry in stream_entries(run.ledger))
 
 
-def outcome_of(run: RunFolder, name: str, processor: str) -> Outcome | None:
+def outcome_of(run: RunFolder, name: str) -> Outcome | None:
     """Return what came of the run of an arm; None: it has come to no measured version yet."""
     if not run.ledger.is_file():
         return None
@@ -44,7 +45,7 @@ def outcome_of(run: RunFolder, name: str, processor: str) -> Outcome | None:
         candidates=run.stored_settings()["generate"]["candidates"],
         rounds=settled_rounds(run),
         sampled=_sampled(run),
-        processor=processor,
+        processor=machine()["processor"],
     )
 
 

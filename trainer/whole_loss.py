@@ -14,7 +14,7 @@ from trainer.vocabulary_chunks import chunks
 def summed_whole_loss(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> torch.Tensor:
     """Return the summed cross-entropy (natural logarithm, float32) of `targets` given their `hidden` states.
 
-    Gradients reach the hidden states and the projection.
+    Gradients reach the hidden states and the projection; no more tokens have logits at a time than `chunks` allows.
     """
     total = torch.zeros((), dtype=torch.float32, device=hidden.device)
     for part in chunks(len(targets), head):

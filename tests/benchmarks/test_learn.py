@@ -86,41 +86,50 @@ def test_a_promise_that_is_not_kept_is_told() -> None:
     assert (against.value, against.reached) == (-0.3, False)
 
 
+Keep = Callable[[str, int, int], Path]
+
+
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, int, int], None]:
+def keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Keep:
     """Keeps an arm's outcome: its name, the rounds that are over, and the pass count of its last version."""
     monkeypatch.setattr(learn, "FOLDER", tmp_path / "here")
-    monkeypatch.setattr(learn, "KEPT", tmp_path)
 
-    def keep(name: str, rounds: int, count: int) -> None:
+    def keep(name: str, rounds: int, count: int) -> Path:
         sampled = {"Generation": 4000, "Verdict": 2000, "Critique": 1000}
         made = Outcome(arm=arm(name, 2, count), candidates=8, rounds=rounds, sampled=sampled, processor="another")
-        keep_outcome(tmp_path, made)
+        keep_outcome(tmp_path / "kept", made)
+        return tmp_path / "kept"
 
     return keep
 
 
-def test_what_came_of_an_arm_elsewhere_is_compared_too(kept: Callable[[str, int, int], None]) -> None:
-    kept(learn.FULL, 3, 5)
-    found = learn.outcome(learn.FULL, "this one")
+def test_what_came_of_an_arm_elsewhere_is_compared_too(keep: Keep) -> None:
+    kept = keep(learn.FULL, 3, 5)
+    found = learn.outcome(learn.FULL, kept)
     assert found is not None
     assert (found.arm, found.processor) == (arm(learn.FULL, 2, 5), "another")
     (measured,) = [row for row in learn.rows([found]) if (row.contender, row.unit) == (learn.FULL, "share")]
     assert (measured.median, "3 rounds" in measured.notes) == (0.5, True)
-    assert learn.outcome("no_judge", "this one") is None
+    assert learn.outcome("no_judge", kept) is None
+
+
+def test_only_arms_of_one_model_set_and_length_are_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: set[Path] = set()
+    for model in ("models/a", "models/b"):
+        for train in ("sanitized-train.jsonl", "train.jsonl"):
+            for rounds in ("1", "3"):
+                monkeypatch.setenv("LEARN_ROUNDS", rounds)
+                places.add(learn.kept_folder(model, {"train": train}))
+    assert len(places) == 8
 
 
 @pytest.mark.parametrize(
     ("name", "candidates"), [(learn.REJECTION_SAMPLING, 14), ("no_judge", 12), ("no_critique", 10)]
 )
-def test_arms_that_ask_fewer_sample_more_candidates(
-    kept: Callable[[str, int, int], None], name: str, candidates: int
-) -> None:
-    kept(learn.FULL, 3, 5)
-    assert learn.candidates_of(name) == candidates
+def test_arms_that_ask_fewer_sample_more_candidates(keep: Keep, name: str, candidates: int) -> None:
+    assert learn.candidates_of(name, keep(learn.FULL, 3, 5)) == candidates
 
 
-def test_an_arm_that_is_measured_by_an_unfinished_one_is_refused(kept: Callable[[str, int, int], None]) -> None:
-    kept(learn.FULL, 1, 5)
+def test_an_arm_that_is_measured_by_an_unfinished_one_is_refused(keep: Keep) -> None:
     with pytest.raises(SettingsError, match="full, which is not done"):
-        learn.candidates_of(learn.REJECTION_SAMPLING)
+        learn.candidates_of(learn.REJECTION_SAMPLING, keep(learn.FULL, 1, 5))

@@ -1,5 +1,6 @@
 """Two processes under `torchrun` do one job: the losses and the version are those of one process, within rounding."""
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -15,15 +16,23 @@ from tests.trainer.tiny import ignore
 from trainer.process import TrainerProcess, open_trainer, worker_command
 
 LOADING_S = 400.0
-ROUNDING = {"float32": 1e-5, "auto": 2e-3}
-"""Relative, of losses: the order of sums differs; `auto` may be bfloat16."""
+LOSS_ROUNDING = {"float32": 1e-5, "auto": 2e-3}
+"""Relative: the order of sums differs; `auto` may be bfloat16."""
+PROBE_ROUNDING = {("float32", 0): 1e-3, ("float32", 1): 1e-3, ("float32", 2): 1e-3, ("auto", 1): 0.1, ("auto", 2): 0.1}
+"""In nats, by type and kind of job. In bfloat16 the first kind has none: on one processor a single rounding made 0.22 of
+one token, where float32 came to 0.00004."""
+KINDS: tuple[dict[str, Any], ...] = (
+    {"batch_examples": 5, "micro_batch_tokens": 256},
+    {"weights": "full", "learning_rate": 1e-3, "batch_examples": 12},
+    {"gradient_checkpointing": True},
+)
+CASES = [(dtype, kind) for dtype in LOSS_ROUNDING for kind in range(len(KINDS))]
 
 
 def jobs(model: Path, folder: Path) -> list[Any]:
     return [
-        tiny.job(model, folder, dtype="float32", batch_examples=5, micro_batch_tokens=256),
-        tiny.job(model, folder, dtype="float32", version=2, weights="full", learning_rate=1e-3, batch_examples=12),
-        tiny.job(model, folder, version=3, gradient_checkpointing=True),
+        tiny.job(model, folder, version=version, dtype=dtype, **KINDS[kind])
+        for version, (dtype, kind) in enumerate(CASES, start=1)
     ]
 
 
@@ -42,12 +51,12 @@ async def test_two_processes_come_to_what_one_comes_to(tiny_model: Path, tmp_pat
     with trio.fail_after(2 * LOADING_S):
         alone, _ = await done(tiny_model, tmp_path / "alone", 1)
         together, _ = await done(tiny_model, tmp_path / "together", 2)
-    for one, two, job in zip(alone, together, jobs(tiny_model, tmp_path), strict=True):
-        assert two.losses == pytest.approx(one.losses, rel=ROUNDING[job.recipe.dtype])
+    for (dtype, kind), one, two in zip(CASES, alone, together, strict=True):
+        assert two.losses == pytest.approx(one.losses, rel=LOSS_ROUNDING[dtype])
         assert (two.tokens, two.loss_tokens, two.steps) == (one.tokens, one.loss_tokens, one.steps)
         for ours, theirs in zip(two.probes, one.probes, strict=True):
-            if job.recipe.dtype == "float32":  # else one rounding of many makes one token's odds another
-                assert ours.log_probabilities == pytest.approx(theirs.log_probabilities, abs=1e-3)
+            bound = PROBE_ROUNDING.get((dtype, kind), math.inf)
+            assert ours.log_probabilities == pytest.approx(theirs.log_probabilities, abs=bound)
     written = sorted(path.name for path in (tmp_path / "together").iterdir())
     assert written == sorted(Path(report.folder).name for report in together), "one folder a version"
 

@@ -3,35 +3,34 @@
 # (torch's autograd functions are untyped by design; PEFT and transformers carry no complete types)
 """Layers of a model under adapters that compute the same with fewer passes over memory, and keep less for backward.
 
-Three kinds are exchanged while a job trains: a linear layer under a plain low-rank adapter (no copies of its input in
-float32, products added in place, no gradient of frozen weights), a SiLU-gated MLP (its product is made again in the
-backward pass), and a root mean square norm. Every other layer under an adapter, such as
-one with DoRA or dropout, runs as its library wrote it, under autocast. Adapters stay float32; products are made in the
-weights' own type.
+Four kinds are exchanged while a job trains: a linear layer under a plain low-rank adapter, a SiLU-gated MLP, a root
+mean square norm, and on a CPU an attention layer with rotary positions. Every other layer under an adapter, such as one
+with DoRA or dropout, runs as its library wrote it, under autocast.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
+from trainer.cpu_attention import Rotation, attend_on_cpu
+from trainer.lean_linear import AdaptedLayer, adapted_linear, gated_down
+from trainer.lean_norm import root_mean_square_norm
 from trainer.low_rank import ADAPTER
+from trainer.token_tree import Segment
 
-silu = torch.nn.functional.silu
-
-
-class _Pair(NamedTuple):
-    """A frozen linear layer and its low-rank adapter."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-    down: torch.Tensor
-    """(rank, inputs), float32."""
-    up: torch.Tensor
-    """(outputs, rank), float32."""
-    scale: float
+_NORMS = ("LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "MistralRMSNorm")
+"""They compute as Llama's does; others (Gemma's adds one to its weight) have other names."""
+_ATTENTIONS: dict[str, Callable[[Any], int | None]] = {
+    "LlamaAttention": lambda layer: None,
+    "Qwen2Attention": lambda layer: layer.sliding_window,
+    "MistralAttention": lambda layer: layer.config.sliding_window,
+}
+"""They turn queries and keys as Llama's does, and do nothing else to them; with the window that each has, if any."""
+_QKV = ("q_proj", "k_proj", "v_proj")
+_MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 @contextmanager
@@ -47,16 +46,18 @@ def lean_layers(model: Any) -> Generator[None]:
             del layer.forward
 
 
-def _forward_of(layer: Any) -> Callable[..., torch.Tensor] | None:
+def _forward_of(layer: Any) -> Callable[..., Any] | None:
     """Return another forward of a layer; None leaves it as it is."""
     if _is_plain_adapter(layer):
-        return partial(_adapted_linear, _pair_of(layer))
+        return partial(_linear, [_adapted(layer)])
     if hasattr(layer, "lora_A"):
         return partial(_under_autocast, layer.forward)
     if _is_gated_mlp(layer):
-        return partial(_gated_mlp, layer, _pair_of(layer.down_proj))
+        return partial(_gated_mlp, [_adapted(layer.gate_proj), _adapted(layer.up_proj)], _adapted(layer.down_proj))
     if _is_frozen_norm(layer):
         return partial(_norm, layer.weight, layer.variance_epsilon)
+    if _is_cpu_attention(layer):
+        return partial(_attention, layer, layer.forward, [_adapted(layer.get_submodule(name)) for name in _QKV])
     return None
 
 
@@ -76,23 +77,28 @@ def _is_plain_adapter(layer: Any) -> bool:
 def _is_gated_mlp(layer: Any) -> bool:
     names = {name for name, _ in layer.named_children()}
     return (
-        names == {"gate_proj", "up_proj", "down_proj", "act_fn"}
+        names == {*_MLP, "act_fn"}
         and type(layer.act_fn).__name__ in ("SiLU", "SiLUActivation")
-        and _is_plain_adapter(layer.down_proj)
+        and all(_is_plain_adapter(layer.get_submodule(name)) for name in _MLP)
     )
 
 
 def _is_frozen_norm(layer: Any) -> bool:
-    """Tell a norm that computes as Llama's does; others (Gemma's adds one to its weight) have other names or fields."""
+    return type(layer).__name__ in _NORMS and not layer.weight.requires_grad
+
+
+def _is_cpu_attention(layer: Any) -> bool:
     return (
-        type(layer).__name__ in ("LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "MistralRMSNorm")
-        and not layer.weight.requires_grad
+        type(layer).__name__ in _ATTENTIONS
+        and layer.attention_dropout == 0.0
+        and all(_is_plain_adapter(layer.get_submodule(name)) for name in _QKV)
+        and layer.q_proj.base_layer.weight.device.type == "cpu"
     )
 
 
-def _pair_of(layer: Any) -> _Pair:
+def _adapted(layer: Any) -> AdaptedLayer:
     base = layer.base_layer
-    return _Pair(
+    return AdaptedLayer(
         base.weight, base.bias, layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, layer.scaling[ADAPTER]
     )
 
@@ -102,92 +108,38 @@ def _under_autocast(forward: Callable[..., torch.Tensor], inputs: torch.Tensor) 
         return forward(inputs)
 
 
-def _adapted_linear(pair: _Pair, inputs: torch.Tensor) -> torch.Tensor:
-    output = _AdaptedLinear.apply(inputs.flatten(0, -2), *pair)
-    return output.unflatten(0, inputs.shape[:-1])
+def _linear(layers: Sequence[AdaptedLayer], inputs: torch.Tensor) -> torch.Tensor:
+    (output,) = adapted_linear(layers, inputs)
+    return output
 
 
-def _gated_mlp(mlp: Any, pair: _Pair, inputs: torch.Tensor) -> torch.Tensor:
-    gate, up = mlp.gate_proj(inputs), mlp.up_proj(inputs)
-    output = _GatedDown.apply(gate.flatten(0, -2), up.flatten(0, -2), *pair)
-    return output.unflatten(0, inputs.shape[:-1])
+def _gated_mlp(opening: Sequence[AdaptedLayer], down: AdaptedLayer, inputs: torch.Tensor) -> torch.Tensor:
+    gate, raised = adapted_linear(opening, inputs)
+    return gated_down(down, gate, raised)
+
+
+def _attention(
+    layer: Any,
+    library: Callable[..., Any],
+    layers: Sequence[AdaptedLayer],
+    hidden_states: torch.Tensor,
+    position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    *others: Any,
+    segments: Sequence[Segment] | None = None,
+    **named: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return what the layer's own forward, `library`, does for a row of segments; leave anything else to that."""
+    cosine, sine = position_embeddings
+    if segments is None or cosine.shape[-1] != layer.head_dim:
+        return library(hidden_states, position_embeddings, *others, segments=segments, **named)
+    query, key, value = (
+        output.flatten(0, 1).unflatten(-1, (-1, layer.head_dim)) for output in adapted_linear(layers, hidden_states)
+    )
+    window = _ATTENTIONS[type(layer).__name__](layer)
+    rotation = Rotation(cosine.flatten(0, 1), sine.flatten(0, 1))
+    mixed = attend_on_cpu(query, key, value, segments, layer.scaling, window, rotation)
+    return layer.o_proj(mixed.flatten(1)[None]), None
 
 
 def _norm(weight: torch.Tensor, epsilon: float, inputs: torch.Tensor) -> torch.Tensor:
-    return _Norm.apply(inputs, weight, epsilon)
-
-
-def _project(inputs: torch.Tensor, pair: _Pair) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return outputs, the adapter's inner values, and both its matrices in the weights' type, the scale in `up`."""
-    dtype = pair.weight.dtype
-    down, up = pair.down.to(dtype), (pair.up * pair.scale).to(dtype)
-    inner = inputs @ down.t()
-    output = torch.nn.functional.linear(inputs, pair.weight, pair.bias).addmm_(inner, up.t())
-    return output, inner, down, up
-
-
-def _gradients(
-    gradient: torch.Tensor, inputs: torch.Tensor, inner: torch.Tensor, for_inner: torch.Tensor, scale: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the gradients of both matrices of an adapter, in float32."""
-    return (for_inner.t() @ inputs).float(), (gradient.t() @ inner).float().mul_(scale)
-
-
-class _AdaptedLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Any, weight: Any, bias: Any, down: Any, up: Any, scale: float) -> torch.Tensor:
-        output, *kept = _project(inputs, _Pair(weight, bias, down, up, scale))
-        ctx.save_for_backward(inputs, weight, *kept)
-        ctx.scale = scale
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *outputs: Any) -> tuple[Any, ...]:
-        (gradient,) = outputs
-        inputs, weight, inner, down, up = ctx.saved_tensors
-        for_inner = gradient @ up
-        for_inputs = (gradient @ weight).addmm_(for_inner, down) if ctx.needs_input_grad[0] else None
-        return for_inputs, None, None, *_gradients(gradient, inputs, inner, for_inner, ctx.scale), None
-
-
-class _GatedDown(torch.autograd.Function):
-    """The last layer of an MLP on silu(gate) x up."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, gate: Any, raised: Any, weight: Any, bias: Any, down: Any, up: Any, scale: float
-    ) -> torch.Tensor:
-        output, *kept = _project(silu(gate).mul_(raised), _Pair(weight, bias, down, up, scale))
-        ctx.save_for_backward(gate, raised, weight, *kept)
-        ctx.scale = scale
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *outputs: Any) -> tuple[Any, ...]:
-        (gradient,) = outputs
-        gate, raised, weight, inner, down, up = ctx.saved_tensors
-        for_inner = gradient @ up
-        for_product = (gradient @ weight).addmm_(for_inner, down)
-        opened = silu(gate)
-        matrices = _gradients(gradient, opened * raised, inner, for_inner, ctx.scale)
-        for_raised = opened.mul_(for_product)
-        for_gate = torch.ops.aten.silu_backward(for_product.mul_(raised), gate)
-        return for_gate, for_raised, None, None, *matrices, None
-
-
-class _Norm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Any, weight: Any, epsilon: float) -> torch.Tensor:
-        wide = inputs.float()
-        size = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-        inverse = size.square_().div_(inputs.shape[-1]).add_(epsilon).rsqrt_()
-        ctx.save_for_backward(inputs, weight, inverse)
-        return weight * (wide * inverse).to(inputs.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *outputs: Any) -> tuple[Any, ...]:
-        inputs, weight, inverse = ctx.saved_tensors
-        normed = inputs.float() * inverse
-        for_normed = (outputs[0] * weight).float()
-        along = torch.linalg.vecdot(normed, for_normed).unsqueeze(-1).div_(inputs.shape[-1])
-        return for_normed.addcmul_(normed, along, value=-1).mul_(inverse).to(inputs.dtype), None, None
+    return root_mean_square_norm(inputs.flatten(0, -2), weight, epsilon).view(inputs.shape)

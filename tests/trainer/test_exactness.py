@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from protocols.ports import TrainingJob
 from tests.trainer import tiny
 from tests.trainer.plain_loop import plain_loss, plain_losses
 from tests.trainer.tiny import ignore
+from trainer.attention_blocks import QUERIES
 from trainer.base_model import BaseModel, load_base_model
+from trainer.cpu_attention import Rotation, attend_on_cpu
 from trainer.job import run_job
 from trainer.lean_layers import lean_layers
 from trainer.low_rank import attached
 from trainer.packing import make_micro_batch
 from trainer.rendering import Rendered, render_all
-from trainer.segment_attention import QUERIES, segment_attention
+from trainer.segment_attention import segment_attention
 from trainer.step import accumulate, batch_loss, collate
 from trainer.token_tree import Segment
 from trainer.training import fit
@@ -124,6 +127,28 @@ def test_other_kinds_of_adapter_equal_the_plain_loops(
     assert_equal(our_step(base, job, lean=True, max_tokens=512, shared=16), plain_step(base, plain, job), 1e-4)
 
 
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("Llama", {"attention_bias": True, "mlp_bias": True}),
+        ("Llama", {"attention_dropout": 0.5}),
+        ("Llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}),
+        ("Qwen2", {}),
+        ("Qwen3", {"head_dim": 32}),
+        ("Mistral", {"sliding_window": 40}),
+    ],
+    ids=str,
+)
+def test_other_models_equal_the_plain_loops(tmp_path: Path, family: str, changes: dict[str, Any]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny.save_model(tmp_path, family=family, **changes)
+    base = load_base_model(str(folder), CPU, torch.float32)
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+    job = tiny.job("", tmp_path)
+    assert_equal(our_step(base, job, lean=True, max_tokens=512, shared=16), plain_step(base, plain, job), 1e-4)
+
+
 def test_a_whole_job_has_the_plain_loops_loss_at_every_step(base: BaseModel, plain: Any, tmp_path: Path) -> None:
     job = tiny.job("", tmp_path, epochs=4)
     examples = rendered(base, job)
@@ -186,25 +211,59 @@ def test_packed_examples_do_not_see_each_other(base: BaseModel, tmp_path: Path) 
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
 
 
+SEGMENTS = (
+    Segment(0, 30),
+    Segment(30, 50, ((0, 30),)),
+    Segment(50, 50 + 2 * QUERIES + 7, ((0, 30), (30, 50))),
+    Segment(50 + 2 * QUERIES + 7, 150 + 2 * QUERIES, ((0, 30),)),
+)
+"""Their ends are nowhere whole tiles, and the last one's context lies apart from it."""
+
+
+def states(*heads: int) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(0)
+    return tuple(torch.randn(1, count, SEGMENTS[-1].stop, 8, requires_grad=True) for count in heads)
+
+
+def expected_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, window: int | None) -> torch.Tensor:
+    """Return what torch's kernel makes of each segment and its context, laid out on their own."""
+    parts: list[torch.Tensor] = []
+    for segment in SEGMENTS:
+        runs = (*segment.context, (segment.start, segment.stop))
+        places = torch.tensor([place for run in runs for place in range(*run)])
+        seen = torch.ones(len(places), len(places), dtype=torch.bool).tril()
+        if window is not None:
+            seen &= torch.ones_like(seen).triu(1 - window)
+        whole = torch.nn.functional.scaled_dot_product_attention(
+            query[:, :, places], key[:, :, places], value[:, :, places], attn_mask=seen, enable_gqa=True
+        )
+        parts.append(whole[:, :, segment.offset :])
+    return torch.cat(parts, dim=2).transpose(1, 2)
+
+
+def assert_same(ours: torch.Tensor, expected: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Compare outputs, and the gradients of all `inputs`."""
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    weights = torch.randn_like(expected)
+    for mine, other in zip(*(torch.autograd.grad(o, inputs, weights) for o in (ours, expected)), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("window", [None, 40])
 @pytest.mark.parametrize("dropout", [0.0, 1e-12], ids=["own products", "library's kernel"])
 def test_attention_sees_the_context_and_what_is_before_in_the_segment(dropout: float, window: int | None) -> None:
-    torch.manual_seed(0)
-    segments = (Segment(0, 30), Segment(30, 50, ((0, 30),)), Segment(50, 50 + 2 * QUERIES + 7, ((0, 30), (30, 50))))
-    tokens = segments[-1].stop
-    query, key, value = (torch.randn(1, heads, tokens, 8, requires_grad=True) for heads in (6, 2, 2))
-    seen = torch.ones(tokens, tokens, dtype=torch.bool).tril()
-    if window is not None:
-        seen &= torch.ones(tokens, tokens, dtype=torch.bool).triu(1 - window)
-    expected = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=seen, enable_gqa=True
-    ).transpose(1, 2)
+    inputs = states(6, 2, 2)
     ours, _ = segment_attention(
-        torch.nn.Module(), query, key, value, None, segments=segments, dropout=dropout, sliding_window=window
+        torch.nn.Module(), *inputs, None, segments=SEGMENTS, dropout=dropout, sliding_window=window
     )
-    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
-    weights = torch.randn_like(expected)
-    for mine, other in zip(
-        *(torch.autograd.grad(o, (query, key, value), weights) for o in (ours, expected)), strict=True
-    ):
-        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+    assert_same(ours, expected_attention(*inputs, window), inputs)
+
+
+def test_queries_and_keys_are_turned_by_their_positions_as_the_library_turns_them() -> None:
+    query, key, value = inputs = states(6, 2, 2)
+    angles = torch.randn(SEGMENTS[-1].stop, 8)
+    cosine, sine = angles.cos(), angles.sin()
+    turned = apply_rotary_pos_emb(query, key, cosine[None], sine[None])
+    by_token = [one[0].transpose(0, 1) for one in inputs]
+    ours = attend_on_cpu(*by_token, SEGMENTS, 8**-0.5, None, Rotation(cosine, sine))
+    assert_same(ours[None], expected_attention(*turned, value, None), inputs)

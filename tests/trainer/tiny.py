@@ -26,13 +26,13 @@ def tokenizer(style: Style = SMOLLM2) -> Any:
     return made
 
 
-def save_model(folder: Path, style: Style = SMOLLM2, layers: int = 2) -> Path:
+def save_model(folder: Path, style: Style = SMOLLM2, layers: int = 2, family: str = "Llama", **changes: Any) -> Path:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
     torch.manual_seed(7)
     words = tokenizer(style)
-    config = LlamaConfig(
+    config = getattr(transformers, f"{family}Config")(
         vocab_size=len(words),
         hidden_size=64,
         intermediate_size=128,
@@ -44,10 +44,23 @@ def save_model(folder: Path, style: Style = SMOLLM2, layers: int = 2) -> Path:
         bos_token_id=None,
         eos_token_id=words.eos_token_id,
         initializer_range=0.2,
+        **changes,
     )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    model = getattr(transformers, f"{family}ForCausalLM")(config)
+    disturb_biases(model)
+    model.to(torch.bfloat16).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def disturb_biases(model: Any) -> None:
+    """Give every bias, which starts as zero, a value that matters."""
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(".bias"):
+                parameter.normal_(std=0.2)
 
 
 def answer_example(number: int = 0, code: str = "return 1") -> Example:

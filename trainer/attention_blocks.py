@@ -17,7 +17,7 @@ from trainer.token_tree import Segment
 
 Runs = tuple[tuple[int, int], ...]
 """Of tokens of a row, each from start to stop."""
-QUERIES = 128
+QUERIES = 192
 """Of a block, at most."""
 TILE = 32
 

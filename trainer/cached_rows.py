@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import torch
 
-ROWS = 128
+BYTES = 1 << 18
+"""Of the first tensor's rows at a time: a few tensors of that size fit into a core's own cache."""
 
 
 def cached_rows(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield views of the same rows of all `tensors`, part after part. A GPU gets them whole: it has work for all."""
-    if tensors[0].device.type != "cpu":
+    first = tensors[0]
+    if first.device.type != "cpu":
         return iter([tensors])
-    return zip(*(tensor.split(ROWS) for tensor in tensors), strict=True)
+    rows = max(1, BYTES // (first.stride(0) * first.itemsize))
+    return zip(*(tensor.split(rows) for tensor in tensors), strict=True)

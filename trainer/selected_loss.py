@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from trainer.cached_rows import cached_rows
 from trainer.vocabulary_chunks import chunks
 
 
@@ -34,15 +35,22 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _chunk(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the summed loss of some tokens, and its gradient with respect to their hidden states."""
     weight = head.weight.detach()
-    logits = torch.nn.functional.linear(hidden.to(weight.dtype), weight, head.bias).float()
-    logits -= logits.amax(dim=-1, keepdim=True)
-    rows = torch.arange(len(targets), device=targets.device)
-    at_target = logits[rows, targets].clone()
-    normaliser = logits.exp_().sum(dim=-1, keepdim=True)
-    loss = (normaliser.squeeze(-1).log() - at_target).sum()
-    probabilities = logits.div_(normaliser)
-    probabilities[rows, targets] -= 1.0
-    return loss, (probabilities.to(weight.dtype) @ weight).to(hidden.dtype)
+    logits = torch.nn.functional.linear(hidden.to(weight.dtype), weight, head.bias)
+    loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+    for row, target in cached_rows(logits, targets[:, None]):
+        loss += _loss(row, target)
+    return loss, (logits @ weight).to(hidden.dtype)
+
+
+def _loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the summed loss of some tokens; put its gradient where their `logits` were. `targets` is a column."""
+    wide = logits.float()
+    wide -= wide.amax(dim=-1, keepdim=True)
+    at_target = wide.gather(1, targets)
+    normaliser = wide.exp_().sum(dim=-1, keepdim=True)
+    probabilities = wide.div_(normaliser)
+    logits.copy_(probabilities.scatter_add_(1, targets, torch.full_like(at_target, -1.0)))
+    return (normaliser.log() - at_target).sum()
 
 
 def summed_loss(hidden: torch.Tensor, head: torch.nn.Linear, targets: torch.Tensor) -> torch.Tensor:

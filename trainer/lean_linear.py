@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from trainer.cached_rows import cached_rows
+from trainer.products import add_product, linear
 
 silu = torch.nn.functional.silu
 
@@ -65,10 +66,9 @@ def _cast(layers: Sequence[AdaptedLayer]) -> _Cast:
 def _outputs(
     layers: Sequence[AdaptedLayer], inputs: torch.Tensor, inner: torch.Tensor, cast: _Cast
 ) -> list[torch.Tensor]:
-    """Return each layer's output; its own product is added to the adapter's, so that their sum is rounded once."""
     parts = inner.split([up.shape[1] for up in cast.ups], dim=1)
     return [
-        torch.nn.functional.linear(part, up, layer.bias).addmm_(inputs, layer.weight.t())
+        linear(inputs, layer.weight, layer.bias).addmm_(part, up.t())
         for layer, part, up in zip(layers, parts, cast.ups, strict=True)
     ]
 
@@ -81,9 +81,9 @@ def _for_inner(gradients: Sequence[torch.Tensor], cast: _Cast) -> torch.Tensor:
 def _for_inputs(
     layers: Sequence[AdaptedLayer], gradients: Sequence[torch.Tensor], for_inner: torch.Tensor, cast: _Cast
 ) -> torch.Tensor:
-    result = gradients[0] @ layers[0].weight
+    result = linear(gradients[0], layers[0].weight.t())
     for layer, gradient in zip(layers[1:], gradients[1:], strict=True):
-        result.addmm_(gradient, layer.weight)
+        add_product(result, gradient, layer.weight)
     return result.addmm_(for_inner, cast.down)
 
 

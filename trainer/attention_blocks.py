@@ -23,7 +23,7 @@ TILE = 32
 
 
 class Block(NamedTuple):
-    """Queries of one segment, and the keys that they are multiplied with."""
+    """Queries that follow on each other, and the keys that they are multiplied with."""
 
     start: int
     stop: int
@@ -52,12 +52,25 @@ def blocks_of(segments: tuple[Segment, ...], window: int | None, dtype: torch.dt
 
 
 def _blocks(segments: Sequence[Segment], window: int | None, dtype: torch.dtype) -> Iterator[Block]:
-    for segment in segments:
+    for segment in _joined(segments):
         for start in range(segment.start, segment.stop, QUERIES):
             stop = min(start + QUERIES, segment.stop)
             seen = (*segment.context, (segment.start, stop))
             keys = _whole_tiles(seen)
             yield Block(start, stop, keys, mask_of(stop - start, seen, keys, window, dtype))
+
+
+def _joined(segments: Sequence[Segment]) -> list[Segment]:
+    """Return `segments` with each that stands right behind its whole context, and goes on from it, joined to that."""
+    joined: list[Segment] = []
+    last = Segment(0, 0)
+    for segment in segments:
+        if joined and segment.context == (*last.context, (last.start, last.stop)):
+            joined[-1] = joined[-1]._replace(stop=segment.stop)
+        else:
+            joined.append(segment)
+        last = segment
+    return joined
 
 
 def _whole_tiles(seen: Runs) -> Runs:

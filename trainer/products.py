@@ -1,4 +1,4 @@
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (torch carries no complete types)
 """Matrix products of many rows, in parts where torch's own would leave a CPU's other cores idle.
 

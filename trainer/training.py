@@ -41,7 +41,7 @@ def fit(
     """
     steps = job_batches(len(rendered), job.recipe)
     optimiser = torch.optim.AdamW(
-        adapters, lr=job.recipe.learning_rate, weight_decay=job.recipe.weight_decay, foreach=True
+        adapters, lr=job.recipe.learning_rate, weight_decay=job.recipe.weight_decay, fused=True
     )
     checkpoints = checkpoints_of(base, job)
     done = checkpoints.restore(adapters, optimiser)

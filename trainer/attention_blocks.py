@@ -85,7 +85,12 @@ def _whole_tiles(seen: Runs) -> Runs:
     return tuple(runs)
 
 
-@lru_cache(maxsize=16)
+def gather(states: torch.Tensor, runs: Runs) -> torch.Tensor:
+    """Return (heads, tokens of `runs`, size) of `states`, (heads, tokens, size); a view where there is one run."""
+    parts = [states[:, start:stop] for start, stop in runs]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
 def mask_of(queries: int, seen: Runs, keys: Runs, window: int | None, dtype: torch.dtype) -> torch.Tensor:
     """Return (queries, keys): minus infinity where a key is not seen, else nothing.
 

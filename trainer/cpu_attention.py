@@ -8,12 +8,11 @@ The probabilities are made again in the backward pass, so memory grows with toke
 keys can be turned by their positions on the way: that costs no pass of its own.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from trainer.attention_blocks import Block, Runs, blocks_of, rows_of
+from trainer.attention_blocks import Block, Runs, blocks_of, gather, rows_of
 from trainer.token_tree import Segment
 
 
@@ -25,28 +24,31 @@ class Rotation(NamedTuple):
     sine: torch.Tensor
 
 
-def attend_on_cpu(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    segments: Sequence[Segment],
-    scale: float,
-    window: int | None,
-    rotation: Rotation | None = None,
-) -> torch.Tensor:
-    """Return (tokens, heads, size), in the type of `value`.
+class PackedRow(NamedTuple):
+    """A row of segments before attention."""
+
+    query: torch.Tensor
+    """(tokens, heads, size)."""
+    key: torch.Tensor
+    """(tokens, key heads, size)."""
+    value: torch.Tensor
+    """As `key`."""
+    segments: tuple[Segment, ...]
+    """Together they cover all tokens."""
+    scale: float
+    """Of the scores."""
+    window: int | None
+    """Tokens that are seen, the token itself among them; None: all."""
+
+
+def attend_on_cpu(row: PackedRow, rotation: Rotation | None = None) -> torch.Tensor:
+    """Return (tokens, heads, size), in the type of the values.
 
     Args:
-        query: (tokens, heads, size).
-        key: (tokens, key heads, size).
-        value: as `key`.
-        segments: together they cover all tokens.
-        scale: of the scores.
-        window: tokens that are seen, the token itself among them; None: all.
+        row: the tokens.
         rotation: of queries and keys; None: they are turned already.
     """
-    cosine, sine = rotation or (None, None)
-    return _Attention.apply(query, key, value, tuple(segments), scale, window, cosine, sine)
+    return _Attention.apply(*row, *(rotation or (None, None)))
 
 
 class _Attention(torch.autograd.Function):
@@ -70,8 +72,8 @@ class _Attention(torch.autograd.Function):
         values = _heads_first(value, key_heads, dtype)[:, 0]
         output = torch.empty(query.shape, dtype=dtype)
         for block in blocks_of(segments, window, dtype):
-            probabilities = _probabilities(_part(queries, block), _gather(keys, block.keys), block)
-            mixed = torch.bmm(probabilities, _gather(values, block.keys))
+            probabilities = _probabilities(_part(queries, block), gather(keys, block.keys), block)
+            mixed = torch.bmm(probabilities, gather(values, block.keys))
             _by_token(output, key_heads)[:, :, block.start : block.stop] = _by_query(mixed, block)
         ctx.save_for_backward(queries, keys, values, cosine, sine)
         ctx.plan = segments, scale, window
@@ -86,10 +88,10 @@ class _Attention(torch.autograd.Function):
         for_queries = torch.empty_like(queries)
         for_keys, for_values = (torch.zeros(keys.shape, dtype=torch.float32) for _ in range(2))
         for block in blocks_of(segments, window, dtype):
-            asked, gradient, seen = _part(queries, block), _part(gradients, block), _gather(keys, block.keys)
+            asked, gradient, seen = _part(queries, block), _part(gradients, block), gather(keys, block.keys)
             probabilities = _probabilities(asked, seen, block)
             _scatter(for_values, torch.bmm(probabilities.transpose(1, 2), gradient), block.keys)
-            for_probabilities = torch.bmm(gradient, _gather(values, block.keys).transpose(1, 2))
+            for_probabilities = torch.bmm(gradient, gather(values, block.keys).transpose(1, 2))
             for_scores = torch.ops.aten._softmax_backward_data(for_probabilities, probabilities, -1, dtype)
             for_queries[:, :, block.start : block.stop] = _by_query(torch.bmm(for_scores, seen), block)
             _scatter(for_keys, torch.bmm(for_scores.transpose(1, 2), asked), block.keys)
@@ -122,14 +124,17 @@ def _tokens_first(
 
 
 def _turn(result: torch.Tensor, states: torch.Tensor, cosine: Any, sine: Any) -> None:
-    """Fill `result` with `states`, each pair of halves turned by its token's angle; (..., tokens, size)."""
+    """Fill `result` with `states`, each pair of halves turned by its token's angle; (..., tokens, size).
+
+    Both products are rounded before they are added, as transformers does it.
+    """
     if cosine is None:
         result.copy_(states)
         return
     half = states.shape[-1] // 2
     torch.mul(states, cosine, out=result)
-    result[..., :half].addcmul_(states[..., half:], sine[:, :half], value=-1)
-    result[..., half:].addcmul_(states[..., :half], sine[:, half:])
+    result[..., :half] -= states[..., half:] * sine[:, :half]
+    result[..., half:] += states[..., :half] * sine[:, half:]
 
 
 def _by_token(states: torch.Tensor, key_heads: int) -> torch.Tensor:
@@ -148,14 +153,8 @@ def _by_query(part: torch.Tensor, block: Block) -> torch.Tensor:
     return part.unflatten(1, (-1, block.stop - block.start))
 
 
-def _gather(states: torch.Tensor, runs: Runs) -> torch.Tensor:
-    """Return (key heads, keys, size) of the rows in `runs`."""
-    parts = [states[:, start:stop] for start, stop in runs]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
 def _scatter(total: torch.Tensor, part: torch.Tensor, runs: Runs) -> None:
-    """Add `part`, shaped as `_gather` gives it, to the rows in `runs`."""
+    """Add `part`, shaped as `gather` gives it, to the rows in `runs`."""
     at = 0
     for start, stop in runs:
         total[:, start:stop] += part[:, at : at + stop - start]

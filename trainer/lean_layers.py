@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trainer.cpu_attention import Rotation, attend_on_cpu
+from trainer.cpu_attention import PackedRow, Rotation, attend_on_cpu
 from trainer.lean_linear import AdaptedLayer, adapted_linear, gated_down
 from trainer.lean_norm import root_mean_square_norm
 from trainer.low_rank import ADAPTER
@@ -137,7 +137,7 @@ def _attention(
     )
     window = _ATTENTIONS[type(layer).__name__](layer)
     rotation = Rotation(cosine.flatten(0, 1), sine.flatten(0, 1))
-    mixed = attend_on_cpu(query, key, value, segments, layer.scaling, window, rotation)
+    mixed = attend_on_cpu(PackedRow(query, key, value, tuple(segments), layer.scaling, window), rotation)
     return layer.o_proj(mixed.flatten(1)[None]), None
 
 

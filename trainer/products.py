@@ -24,8 +24,8 @@ def linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
 def add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
     """Add the product of `left` and `right` to `total`, in place."""
-    parts = ROWS if _in_parts(left, right.shape[1]) else len(left)
-    for rows, part in zip(total.split(parts), left.split(parts), strict=True):
+    size = ROWS if _in_parts(left, right.shape[1]) else len(left)
+    for rows, part in zip(total.split(size), left.split(size), strict=True):
         rows.addmm_(part, right)
 
 

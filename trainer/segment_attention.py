@@ -8,14 +8,14 @@ torch's own kernel is called for each segment. Not covered: attention with sinks
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 
 from protocols.errors import ModelError
-from trainer.attention_blocks import Runs, mask_of
-from trainer.cpu_attention import attend_on_cpu
+from trainer.attention_blocks import Runs, gather, mask_of
+from trainer.cpu_attention import PackedRow, attend_on_cpu
 from trainer.token_tree import Segment
 
 NAME = "packed_segments"
@@ -69,43 +69,43 @@ def segment_attention(
     outputs: list[torch.Tensor] = []
     for row in zip(query, key, value, strict=True):
         queries, keys, values = (states.transpose(0, 1).to(value.dtype) for states in row)
-        outputs.append(attend(queries, keys, values, covering, scale, sliding_window))
+        outputs.append(attend(PackedRow(queries, keys, values, covering, scale, sliding_window)))
     return torch.stack(outputs), None
 
 
-def _gather(tensor: torch.Tensor, runs: Runs) -> torch.Tensor:
-    """Return (heads, tokens, size) of the tokens in `runs`."""
-    parts = [tensor[start:stop] for start, stop in runs]
-    return (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
-
-
-def _by_library(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    segments: Sequence[Segment],
-    scale: float,
-    window: int | None,
-    *,
-    dropout: float,
-) -> torch.Tensor:
+def _by_library(row: PackedRow, dropout: float) -> torch.Tensor:
     """Return (tokens, heads, size), made by torch's own kernel for one segment after the other."""
+    query, key, value = (states.transpose(0, 1) for states in (row.query, row.key, row.value))
     outputs: list[torch.Tensor] = []
-    for segment in segments:
-        runs = (*segment.context, (segment.start, segment.stop))
-        seen = _gather(key, runs)
-        plain = not segment.context and window is None
-        tokens = segment.stop - segment.start
-        mask = None if plain else mask_of(tokens, runs, runs, window, query.dtype).to(query.device)
+    for segment, mask in zip(row.segments, _masks(row.segments, row.window, query.dtype, query.device), strict=True):
+        runs = _seen(segment)
         mixed = torch.nn.functional.scaled_dot_product_attention(
-            query[segment.start : segment.stop].transpose(0, 1)[None],
-            seen[None],
-            _gather(value, runs)[None],
+            query[None, :, segment.start : segment.stop],
+            gather(key, runs)[None],
+            gather(value, runs)[None],
             attn_mask=mask,
             dropout_p=dropout,
-            is_causal=plain,
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
+            is_causal=mask is None,
+            scale=row.scale,
+            enable_gqa=len(query) != len(key),
         )
         outputs.append(mixed[0].transpose(0, 1))
     return torch.cat(outputs)
+
+
+@lru_cache(maxsize=8)
+def _masks(
+    segments: tuple[Segment, ...], window: int | None, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor | None, ...]:
+    """Return each segment's mask, None where it is plainly causal; every layer of a micro-batch asks for the same."""
+    with torch.inference_mode(False):  # a pass that only looks may be the first to ask
+        return tuple(
+            mask_of(segment.stop - segment.start, _seen(segment), _seen(segment), window, dtype).to(device)
+            if segment.context or window is not None
+            else None
+            for segment in segments
+        )
+
+
+def _seen(segment: Segment) -> Runs:
+    return (*segment.context, (segment.start, segment.stop))

@@ -14,7 +14,7 @@ from tests.trainer.plain_loop import plain_loss, plain_losses
 from tests.trainer.tiny import ignore
 from trainer.attention_blocks import QUERIES
 from trainer.base_model import BaseModel, load_base_model
-from trainer.cpu_attention import Rotation, attend_on_cpu
+from trainer.cpu_attention import PackedRow, Rotation, attend_on_cpu
 from trainer.job import run_job
 from trainer.lean_layers import lean_layers
 from trainer.low_rank import attached
@@ -264,6 +264,6 @@ def test_queries_and_keys_are_turned_by_their_positions_as_the_library_turns_the
     angles = torch.randn(SEGMENTS[-1].stop, 8)
     cosine, sine = angles.cos(), angles.sin()
     turned = apply_rotary_pos_emb(query, key, cosine[None], sine[None])
-    by_token = [one[0].transpose(0, 1) for one in inputs]
-    ours = attend_on_cpu(*by_token, SEGMENTS, 8**-0.5, None, Rotation(cosine, sine))
+    by_token = (one[0].transpose(0, 1) for one in inputs)
+    ours = attend_on_cpu(PackedRow(*by_token, SEGMENTS, 8**-0.5, None), Rotation(cosine, sine))
     assert_same(ours[None], expected_attention(*turned, value, None), inputs)

@@ -15,12 +15,11 @@ from tests.trainer.tiny import ignore
 from trainer.process import TrainerProcess, open_trainer, worker_command
 
 LOADING_S = 400.0
-LOSS_ROUNDING = {"float32": 1e-5, "auto": 1e-2}
-"""Relative: the order of sums differs. `auto` may be bfloat16, in which one process also rounds elsewhere: it has
-layers of its own, while shards go through their library's. On one processor that made 0.004 of one step's loss."""
-PROBE_ROUNDING = {"float32": (1e-3, 1e-3, 1e-3), "auto": (0.5, 0.1, 0.5)}
-"""In nats, for each kind of job. In bfloat16 roundings made 0.22 of one token where float32 came to 0.00004: adapters
-on a random model. Whole weights go through the same layers either way."""
+LOSS_ROUNDING = {"float32": 1e-5, "auto": 2e-3}
+"""Relative: the order of sums differs; `auto` may be bfloat16."""
+PROBE_ROUNDING = {"float32": (1e-3, 1e-3, 1e-3), "auto": (0.25, 0.1, 0.25)}
+"""In nats, for each kind of job. Adapters: one process sums gradients inside products, where shards round each, and in
+bfloat16 that made up to 0.22 of one token where float32 came to 0.00005. Whole weights go through the same layers."""
 KINDS: tuple[dict[str, Any], ...] = (
     {"batch_examples": 5, "micro_batch_tokens": 256},
     {"weights": "full", "learning_rate": 1e-3, "batch_examples": 12},

@@ -5,7 +5,8 @@ and rate; a step is 8 examples, a pass through the model 4 padded examples or 1,
 without its first step, in which libraries compile kernels: tokens of the examples, counted without padding and each on
 its own, by wall time and by CPU time, and the peak resident memory of the whole process. Ours computes beginnings that
 examples of a pass have in common once; TRL does not. The plain loop of the tests is run once and ours is held against
-its loss at every step. Further models also take one step on 16 examples of 300 tokens, with and without gradient
+its loss at every step. Ours also sends two passes of a narrow model through it side by side (`trainer.lanes`), which
+its memory includes. Further models also take one step on 16 examples of 300 tokens, with and without gradient
 checkpointing: that much memory it needs above the model's own.
 
 Examples: reference answers, of MBPP's published file where TRAIN_TASKS names it, else of the project's own training

@@ -29,17 +29,18 @@ def job_batches(count: int, recipe: TrainingRecipe) -> list[list[int]]:
     ]
 
 
-def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def micro_batches(lengths: Sequence[int], max_tokens: int, lanes: int = 1) -> list[list[int]]:
     """Return the indices of `lengths` in as few groups as needed, about equal in tokens.
 
     Args:
         lengths: tokens of each example.
         max_tokens: of one group; a single longer example stands alone.
+        lanes: the number of groups is a multiple of that, if there are enough examples.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    count = max(1, -(-sum(lengths) // max_tokens))
+    count = lanes * max(1, -(-sum(lengths) // (max_tokens * lanes)))
     while (groups := _spread(order, lengths, count, max_tokens)) is None:
-        count += 1
+        count += lanes
     return [sorted(group) for group in groups if group]
 
 

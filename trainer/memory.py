@@ -28,18 +28,19 @@ _GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 """Where a container sees its own control group: version 2, version 1."""
 
 
-def affordable_tokens(base: BaseModel, rendered: Sequence[Rendered], recipe: TrainingRecipe) -> int:
+def affordable_tokens(base: BaseModel, rendered: Sequence[Rendered], recipe: TrainingRecipe, lanes: int) -> int:
     """Return the recipe's tokens of a micro-batch, or fewer if the free memory does not take so many; at least 1.
 
     Args:
         base: the model, with what is trained on it attached.
         rendered: examples of the job, at least one.
         recipe: of the job.
+        lanes: micro-batches at a time.
     """
     each = bytes_per_token(base, rendered)
     if recipe.gradient_checkpointing:
         each = bytes_with_checkpointing(base.model, each)
-    needed = each * recipe.micro_batch_tokens
+    needed = each * recipe.micro_batch_tokens * lanes
     share = SHARE * free_bytes(base.device) / max(1.0, needed)
     return max(1, int(recipe.micro_batch_tokens * min(1.0, share)))
 

@@ -3,8 +3,8 @@
 """One optimiser step: examples into packed micro-batches, their gradients summed, the parameters moved.
 
 The loss of the micro-batches is summed over tokens that carry loss and divided by their number in the whole step, so
-the split into micro-batches changes nothing but speed. When memory runs out, the step is begun again with micro-batches
-of half the size, and the size stays so.
+the split into micro-batches, and how many of them go side by side, changes nothing but speed. When memory runs out, the
+step is begun again with micro-batches of half the size, and the size stays so.
 """
 
 import math
@@ -17,6 +17,7 @@ from protocols.errors import TrainingError
 from protocols.ports import TrainingRecipe
 from trainer.base_model import BaseModel
 from trainer.batching import micro_batches
+from trainer.lanes import LEAST_TOKENS, accumulate_side_by_side
 from trainer.memory import is_out_of_memory
 from trainer.packing import MicroBatch, make_micro_batch
 from trainer.random_state import random_state, set_random_state
@@ -47,6 +48,7 @@ class Stepper:
         optimiser: of `parameters`.
         recipe: for the gradient's greatest norm.
         micro_batch_tokens: of one pass through the model, at most; a longer example goes alone.
+        lanes: micro-batches that go through the model at a time.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class Stepper:
         optimiser: torch.optim.Optimizer,
         recipe: TrainingRecipe,
         micro_batch_tokens: int,
+        lanes: int,
     ) -> None:
         self._base = base
         self._parameters = parameters
         self._optimiser = optimiser
         self._recipe = recipe
         self._micro_batch_tokens = micro_batch_tokens
+        self._lanes = lanes
 
     @property
     def micro_batch_tokens(self) -> int:
@@ -84,10 +88,10 @@ class Stepper:
     def _accumulated(self, examples: Sequence[Rendered]) -> tuple[list[MicroBatch], float]:
         """Fill the parameters' gradients; return the micro-batches it took, and the mean loss."""
         while True:
-            batches = collate(examples, self._micro_batch_tokens, self._base.device)
+            batches = collate(examples, self._micro_batch_tokens, self._base.device, self._lanes)
             drawn = random_state(self._base.device)
             try:
-                return batches, accumulate(self._base, batches)
+                return batches, accumulate(self._base, batches, self._parameters, self._lanes)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(batches) == len(examples):
                     raise
@@ -96,18 +100,31 @@ class Stepper:
             self._micro_batch_tokens = max(1, self._micro_batch_tokens // 2)
 
 
-def collate(examples: Sequence[Rendered], max_tokens: int, device: torch.device) -> list[MicroBatch]:
-    """Return `examples` in as few micro-batches of at most `max_tokens` tokens as possible, about equal in tokens."""
-    groups = micro_batches([len(example.ids) - 1 for example in examples], max_tokens)
+def collate(examples: Sequence[Rendered], max_tokens: int, device: torch.device, lanes: int = 1) -> list[MicroBatch]:
+    """Return `examples` in as few micro-batches of at most `max_tokens` tokens as possible, about equal in tokens.
+
+    Their number is a multiple of `lanes`, unless there are too few examples or tokens for that to pay.
+    """
+    lengths = [len(example.ids) - 1 for example in examples]
+    pays = sum(lengths) >= lanes * min(max_tokens, LEAST_TOKENS)
+    groups = micro_batches(lengths, max_tokens, lanes if pays else 1)
     return [make_micro_batch([examples[index] for index in group], device) for group in groups]
 
 
-def accumulate(base: BaseModel, batches: Sequence[MicroBatch]) -> float:
-    """Add the gradients of the mean loss of all `batches` to the parameters'; return that loss."""
+def accumulate(
+    base: BaseModel, batches: Sequence[MicroBatch], parameters: Sequence[torch.nn.Parameter], lanes: int = 1
+) -> float:
+    """Add the gradients of the mean loss of all `batches`, `lanes` at a time, to `parameters`'; return that loss."""
     loss_tokens = sum(len(batch.targets) for batch in batches)
+
+    def share_of_loss(batch: MicroBatch) -> torch.Tensor:
+        return batch_loss(base, batch) / loss_tokens
+
+    if min(lanes, len(batches)) > 1:
+        return accumulate_side_by_side(batches, share_of_loss, parameters, lanes)
     total = 0.0
     for batch in batches:
-        loss = batch_loss(base, batch) / loss_tokens
+        loss = share_of_loss(batch)
         loss.backward()
         total += loss.item()
     return total

@@ -16,6 +16,7 @@ from trainer.base_model import BaseModel
 from trainer.batching import job_batches
 from trainer.checkpoint import Done, checkpoints_of
 from trainer.gradient_checkpointing import checkpointed_layers
+from trainer.lanes import lanes_for
 from trainer.lean_layers import lean_layers
 from trainer.memory import affordable_tokens
 from trainer.peak_memory import peak_bytes
@@ -45,10 +46,11 @@ def fit(
     )
     checkpoints = checkpoints_of(base, job)
     done = checkpoints.restore(adapters, optimiser)
+    lanes = lanes_for(base, job.recipe)
     with lean_layers(base.model):
-        tokens = affordable_tokens(base, rendered, job.recipe)
+        tokens = affordable_tokens(base, rendered, job.recipe, lanes)
     with lean_layers(base.model), checkpointed_layers(base.model, job.recipe):
-        stepper = Stepper(base, adapters, optimiser, job.recipe, tokens)
+        stepper = Stepper(base, adapters, optimiser, job.recipe, tokens, lanes)
         for step, indices in list(enumerate(steps))[len(done.losses) :]:
             started = time.perf_counter()
             rate = job.recipe.learning_rate * rate_share(step, len(steps), job.recipe.warmup_share)

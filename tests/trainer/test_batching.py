@@ -1,5 +1,6 @@
 """Every example is trained on once an epoch, passes are few and even, and the order depends on the seed alone."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,9 +24,9 @@ def test_epochs_and_seeds_differ_in_order() -> None:
     assert len(orders) == 9
 
 
-@given(LENGTHS, st.integers(1, 2000))
-def test_micro_batches_hold_every_example_once_within_the_limit(lengths: list[int], limit: int) -> None:
-    groups = micro_batches(lengths, limit)
+@given(LENGTHS, st.integers(1, 2000), st.integers(1, 3))
+def test_micro_batches_hold_every_example_once_within_the_limit(lengths: list[int], limit: int, lanes: int) -> None:
+    groups = micro_batches(lengths, limit, lanes)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or sum(lengths[index] for index in group) <= limit
@@ -34,6 +35,15 @@ def test_micro_batches_hold_every_example_once_within_the_limit(lengths: list[in
 def test_micro_batches_are_about_equal_in_tokens() -> None:
     groups = micro_batches([400, 100, 100, 400, 100, 300], 800)
     assert sorted(sum([400, 100, 100, 400, 100, 300][index] for index in group) for group in groups) == [700, 700]
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1000, 2), (500, 2), (400, 4), (250, 6)])
+def test_lanes_are_all_busy_to_the_end(limit: int, count: int) -> None:
+    assert len(micro_batches([100] * 10, limit, lanes=2)) == count
+
+
+def test_there_are_no_more_passes_than_examples() -> None:
+    assert micro_batches([100, 100, 100], 100, lanes=2) == [[0], [1], [2]]
 
 
 def test_what_fits_into_one_pass_goes_in_one() -> None:

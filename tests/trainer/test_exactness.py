@@ -81,7 +81,9 @@ def plain_step(base: BaseModel, model: Any, job: TrainingJob) -> tuple[float, Gr
         return total, gradients(parameters)
 
 
-def our_step(base: BaseModel, job: TrainingJob, *, lean: bool, max_tokens: int, shared: int) -> tuple[float, Gradients]:
+def our_step(
+    base: BaseModel, job: TrainingJob, *, lean: bool, max_tokens: int, shared: int, lanes: int = 1
+) -> tuple[float, Gradients]:
     """Return the same, our way."""
     examples = rendered(base, job)
     torch.manual_seed(0)
@@ -90,8 +92,8 @@ def our_step(base: BaseModel, job: TrainingJob, *, lean: bool, max_tokens: int, 
         if shared == NEVER_SHARED:
             batches = [make_micro_batch(examples, CPU, NEVER_SHARED)]
         else:
-            batches = collate(examples, max_tokens, CPU)
-        return accumulate(base, batches), gradients(parameters)
+            batches = collate(examples, max_tokens, CPU, lanes)
+        return accumulate(base, batches, parameters, lanes), gradients(parameters)
 
 
 def assert_equal(ours: tuple[float, Gradients], theirs: tuple[float, Gradients], tolerance: float) -> None:
@@ -103,15 +105,22 @@ def assert_equal(ours: tuple[float, Gradients], theirs: tuple[float, Gradients],
 
 @pytest.mark.parametrize("lean", [False, True], ids=["library layers", "lean layers"])
 @pytest.mark.parametrize(
-    ("max_tokens", "shared"),
-    [(1 << 20, NEVER_SHARED), (1 << 20, 16), (300, 16), (1, 16)],
-    ids=["packed", "packed, beginnings shared", "several micro-batches", "one example at a time"],
+    ("max_tokens", "shared", "lanes"),
+    [(1 << 20, NEVER_SHARED, 1), (1 << 20, 16, 1), (300, 16, 1), (1, 16, 1), (300, 16, 2), (1, 16, 3)],
+    ids=[
+        "packed",
+        "packed, beginnings shared",
+        "several micro-batches",
+        "one example at a time",
+        "several, two at a time",
+        "one example in each of three",
+    ],
 )
 def test_losses_and_gradients_equal_the_plain_loops(
-    base: BaseModel, plain: Any, tmp_path: Path, lean: bool, max_tokens: int, shared: int
+    base: BaseModel, plain: Any, tmp_path: Path, lean: bool, max_tokens: int, shared: int, lanes: int
 ) -> None:
     job = tiny.job("", tmp_path)
-    ours = our_step(base, job, lean=lean, max_tokens=max_tokens, shared=shared)
+    ours = our_step(base, job, lean=lean, max_tokens=max_tokens, shared=shared, lanes=lanes)
     assert_equal(ours, plain_step(base, plain, job), 1e-4)
 
 

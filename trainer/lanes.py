@@ -10,6 +10,7 @@ these are summed in the order of the micro-batches, so nothing depends on which 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -29,9 +30,13 @@ def lanes_for(base: BaseModel, recipe: TrainingRecipe) -> int:
 
     Dropout draws from one generator, in an order that threads would not keep. Whole gradients, and jobs that compute
     layers twice to save memory, would need too much of it.
+
+    Args:
+        base: the model, with what is trained on it attached.
+        recipe: of the job.
     """
     pays = base.device.type == "cpu" and torch.get_num_threads() >= LANES and base.head.in_features < NARROW
-    may = recipe.weights == "adapter" and recipe.dropout == 0.0 and not recipe.gradient_checkpointing
+    may = recipe.weights == "adapter" and not (recipe.gradient_checkpointing or _draws(base.model))
     return LANES if pays and may else 1
 
 
@@ -64,6 +69,14 @@ def accumulate_side_by_side(
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 _add(parameter, gradient)
     return total
+
+
+def _draws(model: Any) -> bool:
+    """Whether a layer of `model` has dropout: as a module, or as attention layers of transformers name it."""
+    return any(
+        (isinstance(layer, torch.nn.Dropout) and layer.p > 0.0) or getattr(layer, "attention_dropout", 0.0) > 0.0
+        for layer in model.modules()
+    )
 
 
 def _add(parameter: torch.nn.Parameter, gradient: torch.Tensor | None) -> None:

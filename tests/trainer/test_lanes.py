@@ -12,9 +12,10 @@ import torch
 from tests.trainer import tiny
 from tests.trainer.tiny import ignore
 from trainer import lanes, step
-from trainer.base_model import BaseModel
+from trainer.base_model import BaseModel, load_base_model
 from trainer.job import run_job
 from trainer.lanes import LANES, LEAST_TOKENS, accumulate_side_by_side, lanes_for
+from trainer.low_rank import attached
 from trainer.packing import MicroBatch
 from trainer.rendering import Rendered
 from trainer.step import collate
@@ -56,9 +57,20 @@ def test_one_core_is_not_shared(base: BaseModel, one_thread: None) -> None:
     torch.set_num_threads(2)
 
 
-@pytest.mark.parametrize("changes", [{"dropout": 0.1}, {"weights": "full"}, {"gradient_checkpointing": True}], ids=str)
-def test_jobs_that_draw_or_are_short_of_memory_do_not(base: BaseModel, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{"weights": "full"}, {"gradient_checkpointing": True}], ids=str)
+def test_jobs_that_are_short_of_memory_do_not(base: BaseModel, changes: dict[str, Any]) -> None:
     assert lanes_for(base, recipe(**changes)) == 1
+
+
+def test_adapters_that_draw_do_not(base: BaseModel) -> None:
+    job = tiny.job("", "", dropout=0.1)
+    with attached(base, job):
+        assert lanes_for(base, job.recipe) == 1
+
+
+def test_models_that_draw_do_not(tmp_path: Path) -> None:
+    drawing = tiny.save_model(tmp_path / "model", attention_dropout=0.1)
+    assert lanes_for(load_base_model(str(drawing), CPU, torch.float32), recipe()) == 1
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,8 @@ def cut_batch(
 ) -> tuple[tuple[Example, ...], int]:
     """Return the examples of one training job, and how many of them were in earlier batches.
 
-    Of each task only the latest answer counts, unless `every_answer` is to; critiques all do.
+    Of each task only one answer counts, unless `every_answer` is to: the latest, and a reference where the policy has
+    left none of its own. Critiques all do.
 
     Args:
         new: those that no batch has had yet, oldest first.
@@ -163,9 +164,11 @@ def _unique(examples: Sequence[Example]) -> list[Example]:
 
 
 def _latest(examples: Sequence[Example]) -> list[Example]:
-    """Return the examples without doubles, and of each task's answers the latest only, in the given order."""
-    answers = {example.task_id: example.id for example in examples if example.kind == "answer"}
-    return [e for e in _unique(examples) if e.kind == "critique" or answers[e.task_id] == e.id]
+    """Return the examples without doubles, and of each task's answers the one that counts, in the given order."""
+    answers = [example for example in examples if example.kind == "answer"]
+    references_first = sorted(answers, key=lambda answer: answer.origin != "reference")
+    counted = {answer.task_id: answer.id for answer in references_first}
+    return [e for e in _unique(examples) if e.kind == "critique" or counted[e.task_id] == e.id]
 
 
 def _replay(old: Sequence[Example], fresh: int, share: float, rng: Random) -> list[Example]:

@@ -1,9 +1,9 @@
 """Which examples one task leaves in one round: what was decided becomes chat turns.
 
-Three rules. `decided` is the method's: the answer that the decision chose, else the reference where it is taught, and
-every critique that ends with code. The two others are its rivals: `correct_only` is plain rejection-sampling
-fine-tuning, in which every distinct candidate that passes every test is an answer; `references` is plain fine-tuning on
-the data set's own answers. Nothing is filtered here.
+Three rules. `decided` is the method's: the answer that the decision chose, the reference where it is taught, and every
+critique that ends with code. The two others are its rivals: `correct_only` is plain rejection-sampling fine-tuning, in
+which every distinct candidate that passes every test is an answer; `references` is plain fine-tuning on the data set's
+own answers. Nothing is filtered here.
 """
 
 from collections.abc import Mapping
@@ -46,8 +46,7 @@ def make_examples(
 
     Args:
         outcome: what came of the task.
-        references: with `train`, the reference is taught while it is the incumbent, where the policy leaves no answer
-            of its own.
+        references: with `train`, the reference is taught while it is the incumbent.
         answers: which rule makes them.
         unverified: whether the incumbent stands for the revision of a critique that did not pass.
 
@@ -59,7 +58,7 @@ def make_examples(
         return tuple(_correct(outcome))
     if answers == "references":
         return () if outcome.task.reference is None else (_taught(outcome, outcome.task.reference),)
-    return (*(_answer(outcome) or _reference(outcome, references)), *_critiques(outcome, unverified))
+    return (*_answer(outcome), *_reference(outcome, references), *_critiques(outcome, unverified))
 
 
 def _correct(outcome: Outcome) -> list[Made]:

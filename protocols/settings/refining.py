@@ -62,9 +62,9 @@ class DecideSettings(Section):
     d_up: Share = 0.05
     d_low: Share = 0.15
     references: Literal["train", "anchor", "hidden"] = "anchor"
-    """What the data set's own answers are for. `train`: while one is the incumbent it is an answer example, in rounds
-    in which the task leaves none of the policy's own. `anchor`: candidates are compared with them, and the critic sees
-    them. `hidden`: nothing."""
+    """What the data set's own answers are for. `train`: while one is the incumbent it is an answer example too, and is
+    trained on until the policy has an answer of its own. `anchor`: candidates are compared with them, and the critic
+    sees them. `hidden`: nothing."""
     keep: Literal["alone", "beside"] = "alone"
     """When an answer of the policy's own that does as well as the incumbent becomes an example: once a task, where
     there is nothing to criticise; or in each round, beside critiques of the task's weak answers."""

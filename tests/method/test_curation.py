@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from method.curation import Duplicates, curate, cut_batch, overlap_index, ready
 from method.examples import answer_example, critique_example
-from protocols.records import Example
+from protocols.records import Example, Origin
 from tests.method.making import candidate, execution, task
 
 WORDS = ("sort", "zip", "max", "open", "iter", "hash", "bool", "chr", "len", "sum", "abs", "any")
@@ -19,8 +19,8 @@ def code(number: int) -> str:
     return f"def {name}_f({name}_a):\n    return {name}_g({name}_a) * {number}"
 
 
-def answer(number: int, task_id: str | None = None, round: int = 1) -> Example:
-    return answer_example(task(task_id or f"t{number}"), code(number), origin="self", round=round, version=0)
+def answer(number: int, task_id: str | None = None, round: int = 1, origin: Origin = "self") -> Example:
+    return answer_example(task(task_id or f"t{number}"), code(number), origin=origin, round=round, version=0)
 
 
 def critique(number: int, pattern: str = "p", task_id: str | None = None) -> Example:
@@ -181,6 +181,14 @@ class TestBatch:
 
     def test_of_several_new_answers_to_one_task_the_last_counts(self) -> None:
         assert batch([answer(1, "t"), answer(2, "t", 2)], []) == ([answer(2, "t", 2)], 0)
+
+    @pytest.mark.parametrize("mode", ["restart", "continue"])
+    def test_a_reference_gives_way_to_the_policys_own_answer_whichever_came_first(self, mode: Mode) -> None:
+        own, before, after = answer(1, "t", 2), answer(2, "t", 1, "reference"), answer(3, "t", 3, "reference")
+        for earlier in ([before, own], [own, before]):
+            assert batch([after], earlier, mode=mode, share=1.0) == ([own], 1)
+        assert batch([own, after], [before], mode=mode, share=1.0) == ([own], 0)
+        assert batch([after], [before], mode=mode, share=1.0) == ([after], 0)
 
     def test_where_every_answer_counts_a_task_keeps_all_of_them(self) -> None:
         new, earlier = [answer(2, "t", 2), answer(3, "t", 2)], [answer(1, "t")]

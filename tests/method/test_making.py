@@ -84,10 +84,6 @@ class TestDecided:
         assert [one.origin for one in made(item, references="train")] == ["reference"]
         assert made(item) == []
 
-    def test_the_policys_own_answer_takes_the_references_place(self) -> None:
-        item = outcome(FIRST, WRONG, answer_id="first", after=incumbent(), critiques=(CRITIQUE,))
-        assert [one.origin for one in made(item, references="train")] == ["self", "critic"]
-
 
 class TestUnverifiedCritiques:
     def test_the_incumbent_stands_for_a_revision_that_did_not_pass(self) -> None:

@@ -124,7 +124,7 @@ def cut_batch(
         rng: chooses the replay.
         every_answer: whether a task may have several answers.
     """
-    counted = _unique if every_answer else _latest
+    counted = _unique if every_answer else _one_answer_a_task
     current = {example.id for example in counted([*earlier, *new])}
     fresh = [example for example in counted(new) if example.id in current]
     fresh_ids = {example.id for example in fresh}
@@ -163,7 +163,7 @@ def _unique(examples: Sequence[Example]) -> list[Example]:
     return list({example.id: example for example in examples}.values())
 
 
-def _latest(examples: Sequence[Example]) -> list[Example]:
+def _one_answer_a_task(examples: Sequence[Example]) -> list[Example]:
     """Return the examples without doubles, and of each task's answers the one that counts, in the given order."""
     answers = [example for example in examples if example.kind == "answer"]
     references_first = sorted(answers, key=lambda answer: answer.origin != "reference")

@@ -3,9 +3,9 @@
 glibc's malloc gives large blocks back to the kernel at once and faults them in again on the next step; that cost up to
 half of a training step. tcmalloc does not, nor does glibc once told so.
 
-oneDNN compiles every product for its shape, and keeps 1,024 of them: 0.5 to 0.9 MB each, and each micro-batch has a length of
-its own. What one layer does to the micro-batches of a moment must fit, or everything is compiled again in every layer
-(four times the time): about 30 products, and five for each shape of a block of attention.
+oneDNN compiles every product for its shape, and keeps 1,024 of them: 0.5 to 0.9 MB each, and each micro-batch has a
+length of its own. What one layer does to the micro-batches of a moment must fit, or everything is compiled again in
+every layer (four times the time): about 30 products, and five for each shape of a block of attention.
 """
 
 from collections.abc import Mapping

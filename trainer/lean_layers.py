@@ -49,15 +49,15 @@ def lean_layers(model: Any) -> Generator[None]:
 def _forward_of(layer: Any) -> Callable[..., Any] | None:
     """Return another forward of a layer; None leaves it as it is."""
     if _is_plain_adapter(layer):
-        return partial(_linear, [_adapted(layer)])
+        return partial(_linear, layer)
     if hasattr(layer, "lora_A"):
         return partial(_under_autocast, layer.forward)
     if _is_gated_mlp(layer):
-        return partial(_gated_mlp, [_adapted(layer.gate_proj), _adapted(layer.up_proj)], _adapted(layer.down_proj))
+        return partial(_gated_mlp, layer)
     if _is_frozen_norm(layer):
-        return partial(_norm, layer.weight, layer.variance_epsilon)
+        return partial(_norm, layer)
     if _is_cpu_attention(layer):
-        return partial(_attention, layer, layer.forward, [_adapted(layer.get_submodule(name)) for name in _QKV])
+        return partial(_attention, layer, layer.forward)
     return None
 
 
@@ -97,6 +97,7 @@ def _is_cpu_attention(layer: Any) -> bool:
 
 
 def _adapted(layer: Any) -> AdaptedLayer:
+    """Return what `layer` consists of now: where it is in shards, that is whole only while it computes."""
     base = layer.base_layer
     return AdaptedLayer(
         base.weight, base.bias, layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, layer.scaling[ADAPTER]
@@ -108,20 +109,19 @@ def _under_autocast(forward: Callable[..., torch.Tensor], inputs: torch.Tensor) 
         return forward(inputs)
 
 
-def _linear(layers: Sequence[AdaptedLayer], inputs: torch.Tensor) -> torch.Tensor:
-    (output,) = adapted_linear(layers, inputs)
+def _linear(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
+    (output,) = adapted_linear([_adapted(layer)], inputs)
     return output
 
 
-def _gated_mlp(opening: Sequence[AdaptedLayer], down: AdaptedLayer, inputs: torch.Tensor) -> torch.Tensor:
-    gate, raised = adapted_linear(opening, inputs)
-    return gated_down(down, gate, raised)
+def _gated_mlp(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
+    gate, raised = adapted_linear([_adapted(layer.gate_proj), _adapted(layer.up_proj)], inputs)
+    return gated_down(_adapted(layer.down_proj), gate, raised)
 
 
 def _attention(
     layer: Any,
     library: Callable[..., Any],
-    layers: Sequence[AdaptedLayer],
     hidden_states: torch.Tensor,
     position_embeddings: tuple[torch.Tensor, torch.Tensor],
     *others: Any,
@@ -132,6 +132,7 @@ def _attention(
     cosine, sine = position_embeddings
     if segments is None or cosine.shape[-1] != layer.head_dim:
         return library(hidden_states, position_embeddings, *others, segments=segments, **named)
+    layers = [_adapted(layer.get_submodule(name)) for name in _QKV]
     query, key, value = (
         output.flatten(0, 1).unflatten(-1, (-1, layer.head_dim)) for output in adapted_linear(layers, hidden_states)
     )
@@ -141,5 +142,6 @@ def _attention(
     return layer.o_proj(mixed.flatten(1)[None]), None
 
 
-def _norm(weight: torch.Tensor, epsilon: float, inputs: torch.Tensor) -> torch.Tensor:
-    return root_mean_square_norm(inputs.flatten(0, -2), weight, epsilon).view(inputs.shape)
+def _norm(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
+    rows = inputs.flatten(0, -2)
+    return root_mean_square_norm(rows, layer.weight, layer.variance_epsilon).view(inputs.shape)

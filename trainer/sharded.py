@@ -26,6 +26,7 @@ from trainer.base_model import BaseModel
 from trainer.batching import job_batches, micro_batches
 from trainer.checkpoint import Done
 from trainer.gradient_checkpointing import checkpointed_layers
+from trainer.lean_layers import lean_layers
 from trainer.packing import make_micro_batch
 from trainer.peak_memory import peak_bytes
 from trainer.process_group import ProcessGroup
@@ -64,7 +65,7 @@ def fit_sharded(
     )
     steps = job_batches(len(rendered), job.recipe)
     done = Done()
-    with checkpointed_layers(base.model, job.recipe):
+    with lean_layers(base.model), checkpointed_layers(base.model, job.recipe):
         for step, indices in enumerate(steps):
             started = time.perf_counter()
             rate = job.recipe.learning_rate * rate_share(step, len(steps), job.recipe.warmup_share)

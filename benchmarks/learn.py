@@ -79,11 +79,11 @@ def main() -> None:
         if not is_done(name) and run_arm(name, model, sets, kept) != 0:
             print(f"arm {name} was cut off; the same command goes on", file=sys.stderr)
             break
-        if (done := outcome_of(RunFolder(FOLDER / name), name)) is not None:
+        if (done := outcome_here(name)) is not None:
             keep_outcome(kept, done)
     outcomes = [found for name in ARMS if (found := outcome(name, kept)) is not None]
     if not outcomes:
-        raise SettingsError("learn: no arm has come to a measured version yet")
+        raise SettingsError("learn: no arm has done its rounds yet")
     publish(
         "learn",
         on=on,
@@ -166,9 +166,15 @@ def kept_folder(model: str, sets: Mapping[str, str]) -> Path:
     return KEPT / f"{Path(model).name}-{Path(sets['train']).stem}-{rounds_of(FULL)}"
 
 
+def outcome_here(name: str) -> Outcome | None:
+    """Return what came of the run of an arm; None: it has done fewer rounds than it should, or more."""
+    found = outcome_of(RunFolder(FOLDER / name), name)
+    return found if found is not None and found.rounds == rounds_of(name) else None
+
+
 def outcome(name: str, kept: Path) -> Outcome | None:
-    """Return what came of an arm, here or where it was kept; None: it has come to no measured version yet."""
-    return outcome_of(RunFolder(FOLDER / name), name) or kept_outcome(kept, name)
+    """Return what came of an arm, here or where it was kept; None: there is no outcome of its number of rounds."""
+    return outcome_here(name) or kept_outcome(kept, name)
 
 
 def candidates_of(name: str, kept: Path) -> int:
@@ -178,7 +184,7 @@ def candidates_of(name: str, kept: Path) -> int:
     if (begun := RunFolder(FOLDER / name)).exists:
         return begun.stored_settings()["generate"]["candidates"]
     full = outcome(FULL, kept)
-    if full is None or full.rounds < rounds_of(FULL):
+    if full is None:
         raise SettingsError(f"arm {name} samples as many tokens as arm {FULL}, which is not done: run that first")
     generated = full.sampled[Generation.__name__]
     saved = sum(full.sampled[step] for step in _LEFT_OUT[name])

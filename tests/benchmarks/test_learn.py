@@ -10,6 +10,7 @@ from benchmarks import learn
 from benchmarks.learn_outcome import Outcome, keep_outcome
 from evals.arm import Arm, Point
 from evals.evaluation import make_evaluation
+from ledger.run_folder import RunFolder
 from protocols.errors import SettingsError
 from protocols.records import TaskResult
 
@@ -86,6 +87,15 @@ def test_a_promise_that_is_not_kept_is_told() -> None:
     assert (against.value, against.reached) == (-0.3, False)
 
 
+def outcome_after(rounds: int, of: Arm) -> Outcome:
+    sampled = {"Generation": 4000, "Verdict": 2000, "Critique": 1000}
+    return Outcome(arm=of, candidates=8, rounds=rounds, sampled=sampled, processor="another")
+
+
+def run_of(rounds: int, count: int) -> Callable[[RunFolder, str], Outcome]:
+    return lambda _, name: outcome_after(rounds, arm(name, 2, count))
+
+
 Keep = Callable[[str, int, int], Path]
 
 
@@ -95,9 +105,7 @@ def keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Keep:
     monkeypatch.setattr(learn, "FOLDER", tmp_path / "here")
 
     def keep(name: str, rounds: int, count: int) -> Path:
-        sampled = {"Generation": 4000, "Verdict": 2000, "Critique": 1000}
-        made = Outcome(arm=arm(name, 2, count), candidates=8, rounds=rounds, sampled=sampled, processor="another")
-        keep_outcome(tmp_path / "kept", made)
+        keep_outcome(tmp_path / "kept", outcome_after(rounds, arm(name, 2, count)))
         return tmp_path / "kept"
 
     return keep
@@ -111,6 +119,15 @@ def test_what_came_of_an_arm_elsewhere_is_compared_too(keep: Keep) -> None:
     (measured,) = [row for row in learn.rows([found]) if (row.contender, row.unit) == (learn.FULL, "share")]
     assert (measured.median, "3 rounds" in measured.notes) == (0.5, True)
     assert learn.outcome("no_judge", kept) is None
+
+
+@pytest.mark.parametrize(("rounds", "count"), [(2, 5), (3, 4), (4, 5)])
+def test_a_run_of_another_length_is_not_compared(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch, rounds: int, count: int
+) -> None:
+    kept = keep(learn.FULL, 3, 5)
+    monkeypatch.setattr(learn, "outcome_of", run_of(rounds, 4))
+    assert learn.outcome(learn.FULL, kept) == outcome_after(3, arm(learn.FULL, 2, count))
 
 
 def test_only_arms_of_one_model_set_and_length_are_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +147,10 @@ def test_arms_that_ask_fewer_sample_more_candidates(keep: Keep, name: str, candi
     assert learn.candidates_of(name, keep(learn.FULL, 3, 5)) == candidates
 
 
-def test_an_arm_that_is_measured_by_an_unfinished_one_is_refused(keep: Keep) -> None:
+def test_an_arm_that_is_measured_by_an_unfinished_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(learn, "FOLDER", tmp_path)
+    monkeypatch.setattr(learn, "outcome_of", run_of(1, 5))
     with pytest.raises(SettingsError, match="full, which is not done"):
-        learn.candidates_of(learn.REJECTION_SAMPLING, keep(learn.FULL, 1, 5))
+        learn.candidates_of(learn.REJECTION_SAMPLING, tmp_path / "kept")

@@ -160,9 +160,9 @@ class GateVerdict(Protocol):
 
 
 class Gate(Protocol):
-    """Compares a staged version's evaluation with that of the version before it, on the same tasks."""
+    """Compares a staged version's evaluation with those of the first version and of the one before it, on one set."""
 
-    def __call__(self, old: Evaluation, new: Evaluation) -> GateVerdict:
+    def __call__(self, first: Evaluation, old: Evaluation, new: Evaluation) -> GateVerdict:
         """Return the verdict. Pure: the same evaluations give the same verdict."""
         ...
 

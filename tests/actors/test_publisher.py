@@ -21,7 +21,16 @@ from evals.gate import gate
 from ledger.memory import MemoryLedger
 from protocols.errors import EndpointBroken, EndpointError, PublishError, RunPaused
 from protocols.ports import ChatRequest
-from protocols.records import Evaluation, LedgerRecord, PolicyVersion, Probe, Quarantined, RoundSettled, TrainingReport
+from protocols.records import (
+    Evaluation,
+    LedgerRecord,
+    PolicyVersion,
+    Probe,
+    Quarantined,
+    RoundSettled,
+    TaskResult,
+    TrainingReport,
+)
 from tests.actors.parts import (
     LIMITS,
     BrittleLedger,
@@ -211,6 +220,19 @@ async def test_the_gate_rejects_a_version_that_got_worse() -> None:
     assert version.state == "rejected"
     assert "it fell by more than" in version.reason
     assert bench.policy.events == [("stage", 1), ("roll_back", 1)]
+
+
+async def test_the_gate_rejects_a_version_that_fell_below_the_first_step_by_step() -> None:
+    ledger = MemoryLedger()
+    solved = [TaskResult(task_id=task.id, samples=2, correct=2) for task in GATE]
+    figures = {"executable_share": 1.0, "prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
+    await ledger.append(make_evaluation(purpose="gate", version=0, round=0, results=solved, ks=(1,), seed=0, **figures))
+    bench = Bench(lambda request, _: improving(request, 0), ledger, current=make_version(3))
+    await bench.publish(make_report(4))
+    version = await bench.version(4)
+    assert version.state == "rejected"
+    assert "0.500 -> 0.500" in version.reason
+    assert "surely below version 0, by -0.500" in version.reason
 
 
 async def test_a_failure_during_the_trial_takes_the_version_back_and_it_is_tried_again() -> None:

@@ -24,9 +24,13 @@ def answered(correct: list[int], *, version: int = 0, samples: int = 4) -> Evalu
     )
 
 
-def decide(old: list[int], new: list[int], *, tolerance: float = 0.05, samples: int = 4) -> GateVerdict:
-    before, after = answered(old, samples=samples), answered(new, version=1, samples=samples)
-    return gate(before, after, tolerance=tolerance, confidence=0.95, seed=0)
+def decide(
+    old: list[int], new: list[int], *, first: list[int] | None = None, tolerance: float = 0.05, samples: int = 4
+) -> GateVerdict:
+    begun, before, after = (
+        answered(counts, version=version, samples=samples) for version, counts in enumerate((first or old, old, new))
+    )
+    return gate(begun, before, after, tolerance=tolerance, confidence=0.95, seed=0)
 
 
 counts = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20)
@@ -66,6 +70,19 @@ def test_a_fall_of_just_the_tolerance_is_not_beyond_it() -> None:
     verdict = decide([4] * 5 + [2] * 15, [0] * 3 + [4] * 2 + [2] * 11 + [4] * 4)
     assert verdict.difference == pytest.approx(-0.05)
     assert verdict.promote
+
+
+def test_unsure_falls_that_have_added_up_are_refused() -> None:
+    first, old, new = [3] * 20, [3] * 10 + [2] * 10, [3] * 8 + [2] * 11 + [3]
+    assert decide(old, new).promote
+    verdict = decide(old, new, first=first)
+    assert not verdict.promote
+    assert verdict.difference == pytest.approx(-1 / 80)
+    assert "falls have added up: it is surely below version 0, by -0.138 [" in verdict.reason
+
+
+def test_an_unsure_fall_below_the_first_version_is_promoted() -> None:
+    assert decide([2] * 20, [2] * 20, first=[4] * 3 + [2] * 16 + [1]).promote
 
 
 @given(counts)

@@ -6,11 +6,24 @@ from pathlib import Path
 
 from protocols.errors import RefineError
 
-_HELPERS = {"__init__", "__main__", "report", "changed_weights", "sandbox_peers", "train_contenders"}
+_HELPERS = {
+    "__init__",
+    "__main__",
+    "changed_weights",
+    "learn_outcome",
+    "report",
+    "sandbox_peers",
+    "train_contenders",
+}
+
+
+def known_benchmarks() -> list[str]:
+    """Return the names of all benchmarks: modules with a `main` that takes nothing."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _HELPERS)
 
 
 def main(arguments: list[str]) -> int:
-    known = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _HELPERS)
+    known = known_benchmarks()
     chosen = [argument for argument in arguments if argument] or known
     if unknown := [name for name in chosen if name not in known]:
         print(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)

@@ -7,13 +7,14 @@ may be selected before it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from protocols.errors import ModelError
+from protocols.ports import TrainingRecipe
 from trainer.segment_attention import attend_by_segments
 from trainer.token_tree import Segment, lay_out
 
@@ -28,6 +29,8 @@ class BaseModel:
     device: torch.device
     dtype: torch.dtype
     """Of weights and matrix products; norms, losses and adapters are float32."""
+    bytes_per_token: dict[TrainingRecipe, float] = field(default_factory=dict, compare=False)
+    """What a token keeps until the backward pass, for each recipe for which it was measured (`trainer.memory`)."""
 
     def hidden_states(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Return the last hidden states, before the projection. Padding, if any, must be on the right.

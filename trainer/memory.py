@@ -37,7 +37,9 @@ def affordable_tokens(base: BaseModel, rendered: Sequence[Rendered], recipe: Tra
         recipe: of the job.
         lanes: micro-batches at a time.
     """
-    each = bytes_per_token(base, rendered)
+    each = base.bytes_per_token.get(recipe)
+    if each is None:  # a pass through the model: half of what a warm worker's job would need before its first step
+        each = base.bytes_per_token[recipe] = bytes_per_token(base, rendered)
     if recipe.gradient_checkpointing:
         each = bytes_with_checkpointing(base.model, each)
     needed = each * recipe.micro_batch_tokens * lanes

@@ -7,6 +7,7 @@ its stdin does, or when nobody reads its lines any more. The base model stays lo
 Under `torchrun` several of them do each job together, and rank 0 speaks for all.
 """
 
+import gc
 import os
 import sys
 import traceback
@@ -66,6 +67,7 @@ class Worker:
         self._say(Hello(protocol=PROTOCOL_VERSION, device=self._device.type, dtype=dtype))
         for line in self._group.requests(iter(requests)):
             self._say(self._answer(decode_request(line)))
+            _settle()
 
     def _answer(self, request: Request) -> Answer | None:
         try:
@@ -96,6 +98,7 @@ class Worker:
         if self._group.size == 1:
             return Trained(report=run_job(self._load(job.model, dtype), job, tell, self._note))
         self._base = None
+        gc.unfreeze()
         self._together = True
         trained = train_together(self._load_anew(job.model, dtype), job, tell, self._group)
         self._together = False
@@ -111,6 +114,7 @@ class Worker:
         """Return the base model, in `dtype` or in whatever it was loaded in last."""
         if self._base is None or self._base.name != name or dtype not in (None, self._base.dtype):
             self._base = None
+            gc.unfreeze()
             self._base = self._load_anew(name, dtype or choose_dtype(self._device))
         return self._base
 
@@ -121,6 +125,15 @@ class Worker:
         if line is not None and self._speaks:
             self._output.write(encode_line(line))
             self._output.flush()
+
+
+def _settle() -> None:
+    """Collect what a request left behind, and leave what stays out of later collections.
+
+    Walking through all objects of the libraries and the model takes a second, and a job's beginning would set it off.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> None:

@@ -86,6 +86,23 @@ def test_micro_batches_are_planned_by_the_free_memory(
         assert affordable_tokens(base, examples, job.recipe, lanes=2) == pytest.approx(500, rel=0.01)
 
 
+def test_a_recipe_is_measured_in_its_first_job_alone(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measure(base: BaseModel, rendered: Any) -> float:
+        measured.append("once")
+        return 1.0
+
+    monkeypatch.setattr(memory, "bytes_per_token", measure)
+    for learning_rate, times in ((0.011, 1), (0.011, 1), (0.012, 2)):
+        job = tiny.job("", tmp_path, learning_rate=learning_rate)
+        examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
+        assert affordable_tokens(base, examples, job.recipe, lanes=1) == job.recipe.micro_batch_tokens
+        assert len(measured) == times
+
+
 def test_what_a_token_keeps_grows_with_the_layers_and_not_with_the_vocabulary(base: BaseModel, tmp_path: Path) -> None:
     job = tiny.job("", tmp_path)
     examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered

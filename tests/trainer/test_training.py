@@ -1,5 +1,6 @@
 """The loop learns, is exact, repeats itself, and fails rather than write nonsense."""
 
+import gc
 import json
 from io import BytesIO
 from pathlib import Path
@@ -205,6 +206,14 @@ def test_a_job_says_in_which_type_its_base_is_loaded(
     assert loaded == [torch.float32, torch.bfloat16], "a base stays while its type does, and probing takes any"
     answered = [type(decode_answer(line)) for line in answers.getvalue().splitlines()]
     assert [answered.count(kind) for kind in (Trained, Probed)] == [3, 1]
+
+
+def test_what_stays_in_a_worker_is_walked_through_once(tiny_model: Path) -> None:
+    gc.unfreeze()
+    probe = encode_line(ProbeRequest(model=str(tiny_model), texts=("def f",)))
+    worker.Worker(BytesIO(), ProcessGroup()).serve(BytesIO(probe))
+    assert gc.get_freeze_count() > 100_000, "the libraries' objects are out of later collections"
+    gc.unfreeze()
 
 
 def test_a_model_that_changes_its_logits_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

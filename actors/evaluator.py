@@ -118,7 +118,7 @@ class Evaluator:
             EndpointError: the policy could not be asked.
             SandboxError: the sandbox's own machinery failed.
         """
-        known = await self._known(version, purpose)
+        known = await self.known(version.number, purpose)
         if known is not None:
             return known
         answered = await self._answered(version, purpose)
@@ -151,8 +151,9 @@ class Evaluator:
         await self._ledger.append(evaluation)
         return evaluation
 
-    async def _known(self, version: PolicyVersion, purpose: EvaluationPurpose) -> Evaluation | None:
-        known = await self._ledger.find(Evaluation, version=version.number)
+    async def known(self, version: int, purpose: EvaluationPurpose) -> Evaluation | None:
+        """Return what the version of that number came to, from the ledger; None: it was not evaluated so."""
+        known = await self._ledger.find(Evaluation, version=version)
         return next((evaluation for evaluation in known if evaluation.purpose == purpose), None)
 
     async def _answered(self, version: PolicyVersion, purpose: EvaluationPurpose) -> dict[str, EvaluatedTask]:

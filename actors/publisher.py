@@ -149,11 +149,6 @@ class Publisher:
             self._pass_at_1 = evaluation.pass_at_1
         return on_gate
 
-    async def _first(self, current: Evaluation) -> Evaluation:
-        """Return what version 0 came to on the gate's tasks; a ledger without that gives `current`."""
-        measured = await self._ledger.find(Evaluation, version=0)
-        return next((one for one in measured if one.purpose == "gate"), current)
-
     async def _settle(self, round: int) -> None:
         record = RoundSettled(
             id=derive("round_settled", round),
@@ -236,7 +231,8 @@ class Publisher:
         if result.refusal is not None:
             return msgspec.structs.replace(trial, state="failed", reason=f"canary: {result.refusal}")
         new = await self._evaluate(trial, "gate", staged=True, round=report.round)
-        decision = self._gate(await self._first(base), base, new)
+        first = await self._evaluator.known(0, "gate") or base
+        decision = self._gate(first, base, new)
         state = "promoted" if decision.promote else "rejected"
         return msgspec.structs.replace(trial, state=state, reason=decision.reason)
 

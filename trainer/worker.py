@@ -97,8 +97,7 @@ class Worker:
         dtype = choose_dtype(self._device, job.recipe.dtype)
         if self._group.size == 1:
             return Trained(report=run_job(self._load(job.model, dtype), job, tell, self._note))
-        self._base = None
-        gc.unfreeze()
+        self._drop()
         self._together = True
         trained = train_together(self._load_anew(job.model, dtype), job, tell, self._group)
         self._together = False
@@ -113,10 +112,14 @@ class Worker:
     def _load(self, name: str, dtype: torch.dtype | None = None) -> BaseModel:
         """Return the base model, in `dtype` or in whatever it was loaded in last."""
         if self._base is None or self._base.name != name or dtype not in (None, self._base.dtype):
-            self._base = None
-            gc.unfreeze()
+            self._drop()
             self._base = self._load_anew(name, dtype or choose_dtype(self._device))
         return self._base
+
+    def _drop(self) -> None:
+        """Let go of the base model, also of what of it is in cycles."""
+        self._base = None
+        gc.unfreeze()
 
     def _note(self, text: str) -> None:
         self._say(Note(text=text))

@@ -37,7 +37,7 @@ from method.examples import answer_example
 from protocols import prompts
 from protocols.records import Example, Message, Task
 from protocols.settings import EMBEDDED_MODEL
-from trainer.allocator import find_tcmalloc, worker_environment
+from trainer.allocator import find_mimalloc, worker_environment
 from trainer.model_folder import resolve_model
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -104,7 +104,7 @@ def main() -> None:
             "pass_tokens": PASS_TOKENS,
             "rank": RANK,
             "precision": "bfloat16",
-            "allocator": "tcmalloc" if find_tcmalloc() else "glibc, told to keep its memory",
+            "allocator": "mimalloc" if find_mimalloc() else "glibc, told to keep its memory",
             "tasks": Path(TASKS).name,
         },
         rows=rows,
@@ -208,7 +208,7 @@ def _large_step(turn: Turn) -> dict[str, float]:
 def _run(turn: Turn) -> Outcome:
     own = turn["contender"] in (OURS, PLAIN)
     program = (sys.executable if own else str(PEERS / "bin" / "python"), "-m", "benchmarks.train_contenders")
-    environment = worker_environment(os.environ, THREADS, find_tcmalloc())
+    environment = worker_environment(os.environ, THREADS, find_mimalloc())
     done = subprocess.run(
         program if own else (program[0], str(PROJECT / "benchmarks" / "train_contenders.py")),
         input=json.dumps(turn),

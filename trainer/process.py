@@ -15,7 +15,7 @@ import trio
 from protocols.errors import TrainingError
 from protocols.ports import TrainingJob, TrainingProgress
 from protocols.records import Probe, TrainingReport
-from trainer.allocator import find_tcmalloc, worker_environment
+from trainer.allocator import find_mimalloc, worker_environment
 from trainer.messages import (
     Answer,
     Failed,
@@ -137,7 +137,7 @@ class TrainerProcess:
         if self._worker is not None and not self._worker.alive:
             await self._discard(self._worker)
         if self._worker is None:
-            environment = worker_environment({**os.environ, **self._gpus}, self._threads, find_tcmalloc())
+            environment = worker_environment({**os.environ, **self._gpus}, self._threads, find_mimalloc())
             self._worker = await WorkerProcess.start(
                 self._command, environment, PROJECT_FOLDER, self._log_path, self.step_deadline_s
             )

@@ -17,8 +17,8 @@ _MIMALLOC = Path("cmeel.prefix", "lib", "libmimalloc.so")
 """Where the package `cmeel-mimalloc` has it, within a folder of packages."""
 _KEEP_FREE_MEMORY = {"MIMALLOC_PURGE_DELAY": "-1"}
 """Of mimalloc. It would give free memory back after a moment: on a small model a step takes 7 % longer then."""
-_COMPILED_PRODUCTS = 384
-"""Enough for two micro-batches at a time, each with 32 shapes of blocks."""
+_COMPILED_PRODUCTS = 256
+"""Enough for two micro-batches at a time with 32 shapes of blocks between them."""
 _GLIBC = {
     "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 30),

@@ -22,7 +22,7 @@ LANES = 2
 NARROW = 768
 """A model's hidden states are narrow below that: at 576 two lanes were measured to pay, at 896 not."""
 LEAST_TOKENS = 640
-"""Of a micro-batch that is one of several for the lanes' sake alone: smaller ones take longer than one of all."""
+"""Of a lane's micro-batch where one of all tokens could go instead: smaller ones take longer than that."""
 
 
 def lanes_for(base: BaseModel, recipe: TrainingRecipe) -> int:

@@ -3,12 +3,11 @@
 """How large a micro-batch the free memory takes, and what running out of it looks like.
 
 What one token keeps until the backward pass is measured, not reckoned from the model's kind: the tensors that autograd
-saves for one short example are counted. On Linux a process that takes too much is killed, so nothing is tried out
-there; on a GPU the estimate may be wrong, and the step is then done again with less (`trainer.step`). Not covered:
-memory that others take during the job.
+saves for one short row are counted. On Linux a process that takes too much is killed, so nothing is tried out there; on
+a GPU the estimate may be wrong, and the step is then done again with less (`trainer.step`). Not covered: memory that
+others take during the job.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +21,40 @@ from trainer.rendering import Rendered
 
 SHARE = 0.5
 """Of the free memory that micro-batches may take: the rest is for gradients, the optimiser and what passes need."""
+KEPT_ON_CPU = 400 << 20
+"""Bytes that tokens need not keep more of on a CPU: 512 tokens at a time are nearly as fast there as any number."""
+ENOUGH_TOKENS = 512
 PROBE_TOKENS = 256
 _ENDLESS = 1 << 62
 _GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 """Where a container sees its own control group: version 2, version 1."""
 
 
-def affordable_tokens(base: BaseModel, rendered: Sequence[Rendered], recipe: TrainingRecipe, lanes: int) -> int:
-    """Return the recipe's tokens of a micro-batch, or fewer if the free memory does not take so many; at least 1.
+def affordable_tokens(base: BaseModel, recipe: TrainingRecipe) -> int:
+    """Return how many tokens may be in the model at a time; at least 1.
+
+    As many as the recipe says for a micro-batch; on a CPU only so many as are worth their memory, and anywhere only so
+    many as the free memory takes.
 
     Args:
         base: the model, with what is trained on it attached.
-        rendered: examples of the job, at least one.
         recipe: of the job.
-        lanes: micro-batches at a time.
     """
     each = base.bytes_per_token.get(recipe)
     if each is None:  # a pass through the model: half of what a warm worker's job would need before its first step
-        each = base.bytes_per_token[recipe] = bytes_per_token(base, rendered)
+        each = base.bytes_per_token[recipe] = bytes_per_token(base)
     if recipe.gradient_checkpointing:
         each = bytes_with_checkpointing(base.model, each)
-    needed = each * recipe.micro_batch_tokens * lanes
-    share = SHARE * free_bytes(base.device) / max(1.0, needed)
-    return max(1, int(recipe.micro_batch_tokens * min(1.0, share)))
+    most = recipe.micro_batch_tokens
+    if base.device.type == "cpu":
+        most = min(most, max(ENOUGH_TOKENS, int(KEPT_ON_CPU / each)))
+    share = SHARE * free_bytes(base.device) / (each * most)
+    return max(1, int(most * min(1.0, share)))
 
 
-def bytes_per_token(base: BaseModel, rendered: Sequence[Rendered]) -> float:
-    """Return the bytes that autograd keeps for each token of a row, measured on the beginning of one example."""
-    ids = min(rendered, key=lambda one: abs(len(one.ids) - PROBE_TOKENS)).ids[: PROBE_TOKENS + 1]
+def bytes_per_token(base: BaseModel) -> float:
+    """Return the bytes that autograd keeps for each token of a row, measured on one that is the same for every job."""
+    ids = tuple(at % base.head.out_features for at in range(PROBE_TOKENS + 1))
     batch = make_micro_batch([Rendered(ids, (*(False for _ in ids[1:]), True))], base.device)
     model_storages = {parameter.untyped_storage().data_ptr() for parameter in base.model.parameters()}
     kept: dict[int, int] = {}

@@ -1,7 +1,7 @@
 """The trainer as the orchestrator sees it: a worker process that is started when it is needed and kept warm.
 
-Invariants: one request at a time; after an error or a cancellation the worker is gone and the next request starts a
-fresh one; no torch in this process.
+Invariants: one request at a time; after a crash, a cancellation or a failure that leaves the worker in doubt, it is
+gone and the next request starts a fresh one; no torch in this process.
 """
 
 import os
@@ -19,6 +19,7 @@ from trainer.allocator import find_mimalloc, worker_environment
 from trainer.messages import (
     Answer,
     Failed,
+    FailureKind,
     Merged,
     MergeRequest,
     Note,
@@ -35,6 +36,8 @@ PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 WORKER_COMMAND = (sys.executable, "-m", "trainer.worker")
 _TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 _CLOSE_S = 5.0
+_IN_DOUBT: tuple[FailureKind, ...] = ("memory", "other")
+"""Failures after which libraries may not work any more: oneDNN was seen to compile nothing after memory had run out."""
 
 
 class TrainerProcess:
@@ -119,6 +122,8 @@ class TrainerProcess:
             except BaseException:
                 await self._discard(worker)
                 raise
+            if isinstance(answer, Failed) and answer.kind in _IN_DOUBT:
+                await self._discard(worker)
         if isinstance(answer, Failed):
             raise as_error(answer)
         return answer

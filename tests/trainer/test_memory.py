@@ -13,8 +13,7 @@ from trainer.base_model import BaseModel
 from trainer.gradient_checkpointing import bytes_with_checkpointing
 from trainer.job import run_job
 from trainer.low_rank import attached
-from trainer.memory import affordable_tokens, bytes_per_token, free_bytes, is_out_of_memory
-from trainer.rendering import Rendered, render_all
+from trainer.memory import ENOUGH_TOKENS, affordable_tokens, bytes_per_token, free_bytes, is_out_of_memory
 
 CPU = torch.device("cpu")
 
@@ -77,13 +76,22 @@ def test_micro_batches_are_planned_by_the_free_memory(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tiny.job("", tmp_path, micro_batch_tokens=2048)
-    examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
     with attached(base, job):
-        each = bytes_per_token(base, examples)
-        assert affordable_tokens(base, examples, job.recipe, lanes=1) == 2048
+        each = bytes_per_token(base)
+        assert affordable_tokens(base, job.recipe) == 2048
         monkeypatch.setattr(memory, "free_bytes", lambda _: int(1000 * each / memory.SHARE))
-        assert affordable_tokens(base, examples, job.recipe, lanes=1) == pytest.approx(1000, rel=0.01)
-        assert affordable_tokens(base, examples, job.recipe, lanes=2) == pytest.approx(500, rel=0.01)
+        assert affordable_tokens(base, job.recipe) == pytest.approx(1000, rel=0.01)
+
+
+def test_on_a_cpu_tokens_keep_no_more_than_gains_time_but_enough_go_at_once(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny.job("", tmp_path, micro_batch_tokens=2048)
+    with attached(base, job):
+        each = bytes_per_token(base)
+        for kept, tokens in ((3000, 2048), (1000, 1000), (100, ENOUGH_TOKENS)):
+            monkeypatch.setattr(memory, "KEPT_ON_CPU", int(kept * each) + 1)
+            assert affordable_tokens(base, job.recipe) == tokens
 
 
 def test_a_recipe_is_measured_in_its_first_job_alone(
@@ -91,23 +99,21 @@ def test_a_recipe_is_measured_in_its_first_job_alone(
 ) -> None:
     measured: list[str] = []
 
-    def measure(base: BaseModel, rendered: Any) -> float:
+    def measure(_: BaseModel) -> float:
         measured.append("once")
         return 1.0
 
     monkeypatch.setattr(memory, "bytes_per_token", measure)
     for learning_rate, times in ((0.011, 1), (0.011, 1), (0.012, 2)):
         job = tiny.job("", tmp_path, learning_rate=learning_rate)
-        examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
-        assert affordable_tokens(base, examples, job.recipe, lanes=1) == job.recipe.micro_batch_tokens
+        assert affordable_tokens(base, job.recipe) == job.recipe.micro_batch_tokens
         assert len(measured) == times
 
 
 def test_what_a_token_keeps_grows_with_the_layers_and_not_with_the_vocabulary(base: BaseModel, tmp_path: Path) -> None:
     job = tiny.job("", tmp_path)
-    examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
     with attached(base, job):
-        each = bytes_per_token(base, examples)
+        each = bytes_per_token(base)
     config = base.model.config
     least = config.num_hidden_layers * 4 * (config.hidden_size + 2 * config.intermediate_size)
     assert least < each < 20 * least
@@ -115,23 +121,22 @@ def test_what_a_token_keeps_grows_with_the_layers_and_not_with_the_vocabulary(ba
 
 def test_with_gradient_checkpointing_it_is_one_layers_and_the_inputs_of_all(base: BaseModel, tmp_path: Path) -> None:
     job = tiny.job("", tmp_path, gradient_checkpointing=True)
-    examples = render_all(base.tokenizer, job.examples, job.recipe.max_tokens).rendered
     with attached(base, job):
-        each = bytes_per_token(base, examples)
-        inputs = _bytes_into_a_layer(base, examples)
+        each = bytes_per_token(base)
+        inputs = _bytes_into_a_layer(base)
         reckoned = bytes_with_checkpointing(base.model, each)
     layers = base.model.config.num_hidden_layers
     assert reckoned == pytest.approx(each / layers + layers * inputs)
     assert reckoned < 0.7 * each
 
 
-def _bytes_into_a_layer(base: BaseModel, examples: tuple[Rendered, ...]) -> float:
+def _bytes_into_a_layer(base: BaseModel) -> float:
     """Return those of each token."""
     sizes: list[float] = []
     layer = base.model.base_model.layers[0]
     handle = layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].nbytes / inputs[0].shape[1]))
     with torch.inference_mode():
-        base.hidden_states(torch.tensor([examples[0].ids]))
+        base.hidden_states(torch.tensor([[1, 2, 3]]))
     handle.remove()
     return sizes[0]
 

@@ -13,7 +13,7 @@ import trio
 from protocols.errors import TrainingError
 from protocols.ports import TrainingProgress
 from tests.trainer import tiny
-from trainer.messages import PROTOCOL_VERSION, Failed, Hello, Probed, Progress, encode_line
+from trainer.messages import PROTOCOL_VERSION, Failed, FailureKind, Hello, Probed, Progress, encode_line
 from trainer.process import TrainerProcess, open_trainer
 
 HELLO = encode_line(Hello(protocol=PROTOCOL_VERSION, device="cpu", dtype="float32"))
@@ -105,6 +105,17 @@ async def test_a_failure_that_the_worker_reports_leaves_it_warm(tmp_path: Path) 
     await fails(trainer, tmp_path, "the loss is not a number")
     await trainer.aclose()
     assert len(pids(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "other"])
+async def test_a_failure_that_leaves_it_in_doubt_does_not(tmp_path: Path, kind: FailureKind) -> None:
+    failed = encode_line(Failed(kind=kind, message="RuntimeError: could not create a primitive"))
+    trainer = trainer_of(tmp_path, f"say({HELLO!r})", "while True:", f"    hear(); say({failed!r})")
+    await fails(trainer, tmp_path, "could not create a primitive")
+    assert is_gone(pids(tmp_path)[0])
+    await fails(trainer, tmp_path, "could not create a primitive")
+    await trainer.aclose()
+    assert len(pids(tmp_path)) == 2
 
 
 async def test_after_a_crash_the_next_request_gets_a_fresh_worker(tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """`train`: one LoRA job by the project's trainer and by TRL's `SFTTrainer`, padded and packed, on the same tokens.
 
 Each turn is a process of its own, in turn over the rounds, with the same allocator settings, threads, rank, precision
-and rate; a step is 8 examples, a pass through the model 4 padded examples or 1,024 tokens. What is measured is the job
-without its first step, in which libraries compile kernels: tokens of the examples, counted without padding and each on
-its own, by wall time and by CPU time, and the peak resident memory of the whole process. Ours computes beginnings that
-examples of a pass have in common once; TRL does not. The plain loop of the tests is run once and ours is held against
-its loss at every step. Ours also sends two passes of a narrow model through it side by side (`trainer.lanes`), which
-its memory includes. Further models also take one step on 16 examples of 300 tokens, with and without gradient
-checkpointing: that much memory it needs above the model's own.
+and rate; a step is 8 examples, a pass through the model 4 padded examples or 1,024 tokens, of which ours takes fewer
+where more would only cost memory (`trainer.memory`), two passes of a narrow model side by side (`trainer.lanes`). What
+is measured is the job without its first step, in which libraries compile kernels: tokens of the examples, counted
+without padding and each on its own, by wall time and by CPU time, and the peak resident memory of the whole process.
+Ours computes beginnings that examples of a pass have in common once; TRL does not. The plain loop of the tests is run
+once and ours is held against its loss at every step. Further models also take one step on 16 examples of 300 tokens,
+with and without gradient checkpointing: that much memory it needs above the model's own.
 
 Examples: reference answers, of MBPP's published file where TRAIN_TASKS names it, else of the project's own training
 tasks; every fourth one is made into a critique of a spoilt answer. TRAIN_EXAMPLES=500 and TRAIN_ROUNDS change how many

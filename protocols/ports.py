@@ -293,7 +293,7 @@ class TrainingRecipe(msgspec.Struct, frozen=True, kw_only=True):
     batch_examples: int
     """Examples per optimiser step."""
     micro_batch_tokens: int
-    """Tokens in the model at a time, at most, and fewer where memory is short or is not worth it. A longer example goes
+    """Tokens of a packed forward pass, at most; fewer where memory is short or not worth it. A longer example goes
     alone."""
     max_tokens: int
     """Longest example that is trained on; longer ones are dropped and counted."""

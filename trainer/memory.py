@@ -21,8 +21,9 @@ from trainer.rendering import Rendered
 
 SHARE = 0.5
 """Of the free memory that micro-batches may take: the rest is for gradients, the optimiser and what passes need."""
-KEPT_ON_CPU = 400 << 20
-"""Bytes that tokens need not keep more of on a CPU: 512 tokens at a time are nearly as fast there as any number."""
+KEPT_ON_CPU = 512 << 20
+"""Bytes that the tokens of all lanes keep on a CPU at most, where more would hardly save time, unless a micro-batch had
+fewer than `ENOUGH_TOKENS` then."""
 ENOUGH_TOKENS = 512
 PROBE_TOKENS = 256
 _ENDLESS = 1 << 62
@@ -30,15 +31,16 @@ _GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 """Where a container sees its own control group: version 2, version 1."""
 
 
-def affordable_tokens(base: BaseModel, recipe: TrainingRecipe) -> int:
-    """Return how many tokens may be in the model at a time; at least 1.
+def affordable_tokens(base: BaseModel, recipe: TrainingRecipe, lanes: int) -> int:
+    """Return how many tokens a micro-batch may have; at least 1.
 
-    As many as the recipe says for a micro-batch; on a CPU only so many as are worth their memory, and anywhere only so
-    many as the free memory takes.
+    As many as the recipe says; on a CPU only so many as are worth their memory, and anywhere only so many as the free
+    memory takes.
 
     Args:
         base: the model, with what is trained on it attached.
         recipe: of the job.
+        lanes: micro-batches at a time.
     """
     each = base.bytes_per_token.get(recipe)
     if each is None:  # a pass through the model: half of what a warm worker's job would need before its first step
@@ -47,8 +49,8 @@ def affordable_tokens(base: BaseModel, recipe: TrainingRecipe) -> int:
         each = bytes_with_checkpointing(base.model, each)
     most = recipe.micro_batch_tokens
     if base.device.type == "cpu":
-        most = min(most, max(ENOUGH_TOKENS, int(KEPT_ON_CPU / each)))
-    share = SHARE * free_bytes(base.device) / (each * most)
+        most = min(most, max(ENOUGH_TOKENS, int(KEPT_ON_CPU / (each * lanes))))
+    share = SHARE * free_bytes(base.device) / (each * most * lanes)
     return max(1, int(most * min(1.0, share)))
 
 

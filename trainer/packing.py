@@ -10,13 +10,17 @@ import torch
 from trainer.rendering import Rendered
 from trainer.token_tree import LEAST_SHARED_TOKENS, Segment, lay_out
 
+ROW_UNIT = {"cpu": 32, "cuda": 1}
+"""Tokens that a row is a multiple of, by device. On a CPU oneDNN compiles every product for its shape: rows of few
+different lengths take a tenth less time (docs/decisions/0004-training-speed.md)."""
+
 
 @dataclass(frozen=True)
 class MicroBatch:
     """What goes in, where loss lies, and what should come out there."""
 
     input_ids: torch.Tensor
-    """(1, tokens in the row): beginnings that examples have in common are there once."""
+    """(1, tokens in the row): beginnings that examples have in common are there once; the end may be filled up."""
     position_ids: torch.Tensor
     """As `input_ids`: the place of each token in its own example."""
     segments: tuple[Segment, ...]
@@ -32,6 +36,8 @@ def make_micro_batch(
 ) -> MicroBatch:
     """Lay `examples` out in one row. An example's last token is only ever a target, so it is not fed.
 
+    What fills the row up goes on from its last segment: nothing that counts stands behind it, so nothing sees it.
+
     Args:
         examples: at least one, each of two tokens or more.
         device: where the tensors are to be.
@@ -45,10 +51,12 @@ def make_micro_batch(
         if is_learnt
     ]
     positions, targets = zip(*learnt, strict=True)
+    filling = -len(tree.ids) % ROW_UNIT[device.type]
+    last = tree.segments[-1]
     return MicroBatch(
-        torch.tensor([tree.ids], device=device),
-        torch.tensor([tree.positions], device=device),
-        tree.segments,
+        torch.tensor([[*tree.ids, *tree.ids[-1:] * filling]], device=device),
+        torch.tensor([[*tree.positions, *tree.positions[-1:] * filling]], device=device),
+        (*tree.segments[:-1], last._replace(stop=last.stop + filling)),
         torch.tensor(positions, device=device),
         torch.tensor(targets, device=device),
         sum(len(places) for places in tree.places),

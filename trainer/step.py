@@ -47,8 +47,8 @@ class Stepper:
         parameters: what is trained.
         optimiser: of `parameters`.
         recipe: for the gradient's greatest norm.
-        micro_batch_tokens: in the model at a time, at most; a longer example goes alone.
-        lanes: micro-batches that may share them.
+        micro_batch_tokens: of one pass through the model, at most; a longer example goes alone.
+        lanes: micro-batches that go through the model at a time.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Stepper:
 
     @property
     def micro_batch_tokens(self) -> int:
-        """In the model at a time, at most, as things stand."""
+        """Of one pass, at most, as things stand."""
         return self._micro_batch_tokens
 
     def take(self, examples: Sequence[Rendered], rate: float) -> StepOutcome:
@@ -101,20 +101,14 @@ class Stepper:
 
 
 def collate(examples: Sequence[Rendered], max_tokens: int, device: torch.device, lanes: int = 1) -> list[MicroBatch]:
-    """Return `examples` in as few micro-batches as possible, about equal in tokens.
+    """Return `examples` in as few micro-batches of at most `max_tokens` tokens as possible, about equal in tokens.
 
-    Of their number a multiple of `lanes` goes side by side, unless all are few enough to go as one.
-
-    Args:
-        examples: of one step.
-        max_tokens: that go through the model at a time, at most, whatever the lanes; a longer example goes alone.
-        device: where the tensors are to be.
-        lanes: micro-batches at a time.
+    Their number is a multiple of `lanes`, unless there are too few examples, or one of all is no slower.
     """
     lengths = [len(example.ids) - 1 for example in examples]
     if sum(lengths) <= max_tokens and sum(lengths) < lanes * LEAST_TOKENS:
         lanes = 1
-    groups = micro_batches(lengths, max(1, max_tokens // lanes), lanes)
+    groups = micro_batches(lengths, max_tokens, lanes)
     return [make_micro_batch([examples[index] for index in group], device) for group in groups]
 
 

@@ -48,7 +48,7 @@ def fit(
     done = checkpoints.restore(adapters, optimiser)
     lanes = lanes_for(base, job.recipe)
     with lean_layers(base.model):
-        tokens = affordable_tokens(base, job.recipe)
+        tokens = affordable_tokens(base, job.recipe, lanes)
     with lean_layers(base.model), checkpointed_layers(base.model, job.recipe):
         stepper = Stepper(base, adapters, optimiser, job.recipe, tokens, lanes)
         for step, indices in list(enumerate(steps))[len(done.losses) :]:

@@ -32,9 +32,8 @@ class TrainSettings(Section):
     epochs: Positive = 2
     batch_examples: Positive = 16
     micro_batch_tokens: Positive = 2048
-    """In the model at a time, at most; a longer example goes alone. Fewer where memory is short, and on a CPU where
-    they would keep more than 400 MiB (but 512 always), which gains no time there. A small model has them in two passes
-    side by side on a CPU."""
+    """Of one pass through the model, at most; fewer where memory is short, and on a CPU where they would keep more than
+    512 MiB, which hardly saves time. There a small model has two passes going through it at a time."""
     max_tokens: Positive = 1024
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of the base model's weights and products in training; `auto`: bfloat16 where the hardware multiplies in it.

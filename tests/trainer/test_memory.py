@@ -78,9 +78,10 @@ def test_micro_batches_are_planned_by_the_free_memory(
     job = tiny.job("", tmp_path, micro_batch_tokens=2048)
     with attached(base, job):
         each = bytes_per_token(base)
-        assert affordable_tokens(base, job.recipe) == 2048
+        assert affordable_tokens(base, job.recipe, lanes=1) == 2048
         monkeypatch.setattr(memory, "free_bytes", lambda _: int(1000 * each / memory.SHARE))
-        assert affordable_tokens(base, job.recipe) == pytest.approx(1000, rel=0.01)
+        assert affordable_tokens(base, job.recipe, lanes=1) == pytest.approx(1000, rel=0.01)
+        assert affordable_tokens(base, job.recipe, lanes=2) == pytest.approx(500, rel=0.01)
 
 
 def test_on_a_cpu_tokens_keep_no_more_than_gains_time_but_enough_go_at_once(
@@ -91,7 +92,9 @@ def test_on_a_cpu_tokens_keep_no_more_than_gains_time_but_enough_go_at_once(
         each = bytes_per_token(base)
         for kept, tokens in ((3000, 2048), (1000, 1000), (100, ENOUGH_TOKENS)):
             monkeypatch.setattr(memory, "KEPT_ON_CPU", int(kept * each) + 1)
-            assert affordable_tokens(base, job.recipe) == tokens
+            assert affordable_tokens(base, job.recipe, lanes=1) == tokens
+            monkeypatch.setattr(memory, "KEPT_ON_CPU", 2 * int(kept * each) + 2)
+            assert affordable_tokens(base, job.recipe, lanes=2) == tokens
 
 
 def test_a_recipe_is_measured_in_its_first_job_alone(
@@ -106,7 +109,7 @@ def test_a_recipe_is_measured_in_its_first_job_alone(
     monkeypatch.setattr(memory, "bytes_per_token", measure)
     for learning_rate, times in ((0.011, 1), (0.011, 1), (0.012, 2)):
         job = tiny.job("", tmp_path, learning_rate=learning_rate)
-        assert affordable_tokens(base, job.recipe) == job.recipe.micro_batch_tokens
+        assert affordable_tokens(base, job.recipe, lanes=1) == job.recipe.micro_batch_tokens
         assert len(measured) == times
 
 

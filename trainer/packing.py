@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from trainer.attention_blocks import rows_of
 from trainer.rendering import Rendered
 from trainer.token_tree import LEAST_SHARED_TOKENS, Segment, lay_out
-
-ROW_UNIT = {"cpu": 32, "cuda": 1}
-"""Tokens that a row is a multiple of, by device. On a CPU oneDNN compiles every product for its shape: rows of few
-different lengths take a tenth less time (docs/decisions/0004-training-speed.md)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,9 @@ def make_micro_batch(
 ) -> MicroBatch:
     """Lay `examples` out in one row. An example's last token is only ever a target, so it is not fed.
 
-    What fills the row up goes on from its last segment: nothing that counts stands behind it, so nothing sees it.
+    On a CPU the row is filled up to whole tiles: oneDNN compiles every product for its shape, and rows of few different
+    lengths take a tenth less time (docs/decisions/0004-training-speed.md). What fills it up goes on from its last
+    segment: nothing that counts stands behind it, so nothing sees it.
 
     Args:
         examples: at least one, each of two tokens or more.
@@ -51,7 +50,7 @@ def make_micro_batch(
         if is_learnt
     ]
     positions, targets = zip(*learnt, strict=True)
-    filling = -len(tree.ids) % ROW_UNIT[device.type]
+    filling = rows_of(len(tree.ids)) - len(tree.ids) if device.type == "cpu" else 0
     last = tree.segments[-1]
     return MicroBatch(
         torch.tensor([[*tree.ids, *tree.ids[-1:] * filling]], device=device),

@@ -122,11 +122,11 @@ class TrainerProcess:
             except BaseException:
                 await self._discard(worker)
                 raise
-            if isinstance(answer, Failed) and answer.kind in _IN_DOUBT:
+            if not isinstance(answer, Failed):
+                return answer
+            if answer.kind in _IN_DOUBT:
                 await self._discard(worker)
-        if isinstance(answer, Failed):
-            raise as_error(answer)
-        return answer
+        raise as_error(answer)
 
     async def _final_answer(self, worker: WorkerProcess, progress: Callable[[TrainingProgress], None]) -> Answer:
         while True:

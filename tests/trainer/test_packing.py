@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.packing import ROW_UNIT, make_micro_batch
+from trainer.attention_blocks import TILE
+from trainer.packing import make_micro_batch
 from trainer.rendering import Rendered
 from trainer.token_tree import lay_out
 
@@ -60,8 +61,8 @@ def test_a_row_on_a_cpu_is_filled_up_behind_everything_that_counts(sequences: li
     examples = [Rendered((*ids, 0), (False,) * len(ids) + (True,)) for ids in sequences]
     batch, tree = make_micro_batch(examples, CPU), lay_out(sequences)
     tokens = batch.input_ids.shape[1]
-    assert tokens % ROW_UNIT["cpu"] == 0
-    assert tokens - len(tree.ids) < ROW_UNIT["cpu"]
+    assert tokens % TILE == 0
+    assert tokens - len(tree.ids) < TILE
     assert batch.position_ids.shape[1] == batch.segments[-1].stop == tokens
     assert batch.input_ids[0, : len(tree.ids)].tolist() == list(tree.ids)
     assert int(batch.positions.max()) < len(tree.ids)

@@ -4,7 +4,7 @@ Pure rules: the order depends on the seed and the epoch alone.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from protocols.ports import TrainingRecipe
 
@@ -29,29 +29,25 @@ def job_batches(count: int, recipe: TrainingRecipe) -> list[list[int]]:
     ]
 
 
-def micro_batches(lengths: Sequence[int], max_tokens: int, lanes: int = 1) -> list[list[int]]:
+def micro_batches(lengths: Sequence[int], fits: Callable[[Sequence[int]], bool], lanes: int = 1) -> list[list[int]]:
     """Return the indices of `lengths` in as few groups as needed, about equal in tokens.
 
     Args:
         lengths: tokens of each example.
-        max_tokens: of one group; a single longer example stands alone.
+        fits: whether examples, by index, may be in one group; one alone always may.
         lanes: the number of groups is a multiple of that, if there are enough examples.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    count = lanes * max(1, -(-sum(lengths) // (max_tokens * lanes)))
-    while (groups := _spread(order, lengths, count, max_tokens)) is None:
-        count += lanes
-    return [sorted(group) for group in groups if group]
+    spreads = (_spread(order, lengths, count) for count in range(lanes, len(lengths) + lanes, lanes))
+    return next(groups for groups in spreads if all(len(group) == 1 or fits(group) for group in groups))
 
 
-def _spread(order: Sequence[int], lengths: Sequence[int], count: int, max_tokens: int) -> list[list[int]] | None:
-    """Give each example, the longest first, to the emptiest of `count` groups; None if that fills one too full."""
+def _spread(order: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Give each example, the longest first, to the emptiest of `count` groups; return those that have any."""
     groups: list[list[int]] = [[] for _ in range(count)]
     tokens = [0] * count
     for index in order:
         emptiest = tokens.index(min(tokens))
-        if groups[emptiest] and tokens[emptiest] + lengths[index] > max_tokens:
-            return None
         groups[emptiest].append(index)
         tokens[emptiest] += lengths[index]
-    return groups
+    return [sorted(group) for group in groups if group]

@@ -143,5 +143,4 @@ def _attention(
 
 
 def _norm(layer: Any, inputs: torch.Tensor) -> torch.Tensor:
-    rows = inputs.flatten(0, -2)
-    return root_mean_square_norm(rows, layer.weight, layer.variance_epsilon).view(inputs.shape)
+    return root_mean_square_norm(inputs, layer.weight, layer.variance_epsilon)

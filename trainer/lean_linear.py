@@ -5,6 +5,7 @@
 
 Layers that have their input in common are one function: what it gets in the backward pass is summed inside the matrix
 products, and the adapters' small products are made at once. Adapters are float32, products of the weights' own type.
+An input that a norm has made is not kept until then: its gradients are found from what the norm itself keeps.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from trainer.cached_rows import cached_rows
+from trainer.lean_norm import Origin, origin_of
 from trainer.products import add_product, linear
 
 silu = torch.nn.functional.silu
@@ -32,7 +34,7 @@ class AdaptedLayer(NamedTuple):
 
 def adapted_linear(layers: Sequence[AdaptedLayer], inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Return the output of each layer, (..., outputs), for the same `inputs`, (..., inputs)."""
-    flat = _AdaptedLinear.apply(inputs.flatten(0, -2), layers, *_matrices(layers))
+    flat = _AdaptedLinear.apply(inputs.flatten(0, -2), layers, origin_of(inputs), *_matrices(layers))
     return tuple(output.unflatten(0, inputs.shape[:-1]) for output in flat)
 
 
@@ -87,16 +89,23 @@ def _for_inputs(
     return result.addmm_(for_inner, cast.down)
 
 
+def _for_down(for_inner: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of all `down` together, (all ranks, inputs), in float32."""
+    return (for_inner.t().contiguous() @ inputs).float()
+
+
+def _for_down_of_norm(for_inner: torch.Tensor, origin: Origin) -> torch.Tensor:
+    """Return what `_for_down` gives for a norm's output: a factor of its rows may as well be one of `for_inner`'s."""
+    by_row = (for_inner * origin.inverse).to(for_inner.dtype)
+    return _for_down(by_row, origin.inputs).mul_(origin.weight)
+
+
 def _for_matrices(
-    layers: Sequence[AdaptedLayer],
-    gradients: Sequence[torch.Tensor],
-    inputs: torch.Tensor,
-    inner: torch.Tensor,
-    for_inner: torch.Tensor,
+    layers: Sequence[AdaptedLayer], gradients: Sequence[torch.Tensor], inner: torch.Tensor, for_down: torch.Tensor
 ) -> list[torch.Tensor]:
     """Return the gradients of what `_matrices` gives, in float32."""
     ranks = [len(layer.down) for layer in layers]
-    downs = (for_inner.t().contiguous() @ inputs).float().split(ranks)
+    downs = for_down.split(ranks)
     rows = inner.t().contiguous().split(ranks)
     ups = [
         (row @ gradient).float().mul_(layer.scale).t()
@@ -107,19 +116,23 @@ def _for_matrices(
 
 class _AdaptedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Any, layers: Sequence[AdaptedLayer], *_: Any) -> tuple[torch.Tensor, ...]:
+    def forward(
+        ctx: Any, inputs: Any, layers: Sequence[AdaptedLayer], origin: Origin | None, *_: Any
+    ) -> tuple[torch.Tensor, ...]:
         cast = _cast(layers)
         inner = inputs @ cast.down.t()
-        ctx.save_for_backward(inputs, inner)
+        ctx.save_for_backward(inner, *(origin or [inputs]))
         ctx.layers, ctx.cast = layers, cast
         return tuple(_outputs(layers, inputs, inner, cast))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-        inputs, inner = ctx.saved_tensors
+        inner, *source = ctx.saved_tensors
         for_inner = _for_inner(gradients, ctx.cast)
         for_inputs = _for_inputs(ctx.layers, gradients, for_inner, ctx.cast) if ctx.needs_input_grad[0] else None
-        return for_inputs, None, *_for_matrices(ctx.layers, gradients, inputs, inner, for_inner)
+        is_of_norm = len(source) == len(Origin._fields)
+        for_down = _for_down_of_norm(for_inner, Origin(*source)) if is_of_norm else _for_down(for_inner, *source)
+        return for_inputs, None, None, *_for_matrices(ctx.layers, gradients, inner, for_down)
 
 
 def _open_backward(
@@ -154,5 +167,5 @@ class _GatedDown(torch.autograd.Function):
         for rows in cached_rows(gate, raised, for_product, product, for_gate):
             _open_backward(*rows)
         for_raised = for_product
-        matrices = _for_matrices(ctx.layers, gradients, product, inner, for_inner)
+        matrices = _for_matrices(ctx.layers, gradients, inner, _for_down(for_inner, product))
         return for_gate, for_raised, None, *matrices

@@ -21,8 +21,8 @@ from trainer.rendering import Rendered
 
 SHARE = 0.5
 """Of the free memory that micro-batches may take: the rest is for gradients, the optimiser and what passes need."""
-KEPT_ON_CPU = 512 << 20
-"""Bytes that the tokens of all lanes keep on a CPU at most, where more would hardly save time, unless a micro-batch had
+KEPT_ON_CPU = 256 << 20
+"""Bytes that the tokens of a lane keep on a CPU at most, where more would hardly save time, unless a micro-batch had
 fewer than `ENOUGH_TOKENS` then."""
 ENOUGH_TOKENS = 512
 PROBE_TOKENS = 256
@@ -49,7 +49,7 @@ def affordable_tokens(base: BaseModel, recipe: TrainingRecipe, lanes: int) -> in
         each = bytes_with_checkpointing(base.model, each)
     most = recipe.micro_batch_tokens
     if base.device.type == "cpu":
-        most = min(most, max(ENOUGH_TOKENS, int(KEPT_ON_CPU / (each * lanes))))
+        most = min(most, max(ENOUGH_TOKENS, int(KEPT_ON_CPU / each)))
     share = SHARE * free_bytes(base.device) / (each * most * lanes)
     return max(1, int(most * min(1.0, share)))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from trainer.attention_blocks import rows_of
+from trainer.batching import micro_batches
 from trainer.rendering import Rendered
 from trainer.token_tree import LEAST_SHARED_TOKENS, Segment, lay_out
 
@@ -60,3 +61,18 @@ def make_micro_batch(
         torch.tensor(targets, device=device),
         sum(len(places) for places in tree.places),
     )
+
+
+def packed(examples: Sequence[Rendered], max_tokens: int, lanes: int = 1) -> list[list[int]]:
+    """Return the indices of `examples` in as few groups as needed, each to be laid out in one row.
+
+    Args:
+        examples: of one step.
+        max_tokens: of a row, what its examples have in common counted once; a single longer example goes alone.
+        lanes: the number of groups is a multiple of that, if there are enough examples.
+    """
+
+    def fits(group: Sequence[int]) -> bool:
+        return len(lay_out([examples[index].ids[:-1] for index in group]).ids) <= max_tokens
+
+    return micro_batches([len(example.ids) - 1 for example in examples], fits, lanes)

@@ -23,11 +23,11 @@ from torch.distributed.tensor import DTensor
 
 from protocols.ports import TrainingJob, TrainingProgress
 from trainer.base_model import BaseModel
-from trainer.batching import job_batches, micro_batches
+from trainer.batching import job_batches
 from trainer.checkpoint import Done
 from trainer.gradient_checkpointing import checkpointed_layers
 from trainer.lean_layers import lean_layers
-from trainer.packing import make_micro_batch
+from trainer.packing import make_micro_batch, packed
 from trainer.peak_memory import peak_bytes
 from trainer.process_group import ProcessGroup
 from trainer.rendering import Rendered
@@ -115,7 +115,7 @@ def _step(
 
 def _shares(examples: Sequence[Rendered], max_tokens: int, group: ProcessGroup) -> list[tuple[float, list[Rendered]]]:
     """Return this rank's groups of examples with their weights, equally many on every rank."""
-    groups = micro_batches([len(example.ids) - 1 for example in examples], max_tokens)
+    groups = packed(examples, max_tokens)
     passes = -(-len(groups) // group.size)
     mine = [groups[at] for at in range(group.rank, len(groups), group.size)]
     weighted = [(1.0, one) for one in mine] + [(0.0, groups[0])] * (passes - len(mine))

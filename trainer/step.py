@@ -16,10 +16,9 @@ import torch
 from protocols.errors import TrainingError
 from protocols.ports import TrainingRecipe
 from trainer.base_model import BaseModel
-from trainer.batching import micro_batches
 from trainer.lanes import LEAST_TOKENS, accumulate_side_by_side
 from trainer.memory import is_out_of_memory
-from trainer.packing import MicroBatch, make_micro_batch
+from trainer.packing import MicroBatch, make_micro_batch, packed
 from trainer.random_state import random_state, set_random_state
 from trainer.rendering import Rendered
 from trainer.selected_loss import summed_loss
@@ -105,10 +104,10 @@ def collate(examples: Sequence[Rendered], max_tokens: int, device: torch.device,
 
     Their number is a multiple of `lanes`, unless there are too few examples, or one of all is no slower.
     """
-    lengths = [len(example.ids) - 1 for example in examples]
-    if sum(lengths) <= max_tokens and sum(lengths) < lanes * LEAST_TOKENS:
+    tokens = sum(len(example.ids) - 1 for example in examples)
+    if tokens <= max_tokens and tokens < lanes * LEAST_TOKENS:
         lanes = 1
-    groups = micro_batches(lengths, max_tokens, lanes)
+    groups = packed(examples, max_tokens, lanes)
     return [make_micro_batch([examples[index] for index in group], device) for group in groups]
 
 

@@ -85,7 +85,7 @@ def test_models_that_draw_do_not(tmp_path: Path) -> None:
 def test_a_step_of_few_tokens_is_not_divided_for_the_lanes_sake(
     lengths: list[int], max_tokens: int, batches: int
 ) -> None:
-    examples = [Rendered((1,) * (length + 1), (False,) * length + (True,)) for length in lengths]
+    examples = [Rendered((at,) * (length + 1), (False,) * length + (True,)) for at, length in enumerate(lengths)]
     assert len(collate(examples, max_tokens, CPU, lanes=2)) == batches
 
 

@@ -8,10 +8,11 @@ import torch
 
 from tests.trainer import tiny
 from tests.trainer.tiny import ignore
-from trainer import memory, step
+from trainer import lean_linear, memory, step
 from trainer.base_model import BaseModel
 from trainer.gradient_checkpointing import bytes_with_checkpointing
 from trainer.job import run_job
+from trainer.lean_layers import lean_layers
 from trainer.low_rank import attached
 from trainer.memory import ENOUGH_TOKENS, affordable_tokens, bytes_per_token, free_bytes, is_out_of_memory
 
@@ -92,9 +93,8 @@ def test_on_a_cpu_tokens_keep_no_more_than_gains_time_but_enough_go_at_once(
         each = bytes_per_token(base)
         for kept, tokens in ((3000, 2048), (1000, 1000), (100, ENOUGH_TOKENS)):
             monkeypatch.setattr(memory, "KEPT_ON_CPU", int(kept * each) + 1)
-            assert affordable_tokens(base, job.recipe, lanes=1) == tokens
-            monkeypatch.setattr(memory, "KEPT_ON_CPU", 2 * int(kept * each) + 2)
-            assert affordable_tokens(base, job.recipe, lanes=2) == tokens
+            for lanes in (1, 2):
+                assert affordable_tokens(base, job.recipe, lanes) == tokens
 
 
 def test_a_recipe_is_measured_in_its_first_job_alone(
@@ -120,6 +120,16 @@ def test_what_a_token_keeps_grows_with_the_layers_and_not_with_the_vocabulary(ba
     config = base.model.config
     least = config.num_hidden_layers * 4 * (config.hidden_size + 2 * config.intermediate_size)
     assert least < each < 20 * least
+
+
+def test_what_a_norm_has_made_is_not_kept(base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with attached(base, tiny.job("", tmp_path)) as model, lean_layers(model):
+        each = bytes_per_token(base)
+        monkeypatch.setattr(lean_linear, "origin_of", lambda _: None)
+        with_outputs = bytes_per_token(base)
+    config = base.model.config
+    norms = 2 * config.num_hidden_layers - 1  # what goes into the first of all is kept instead: no gradient passes it
+    assert with_outputs - each == pytest.approx(norms * config.hidden_size * base.dtype.itemsize, abs=4)
 
 
 def test_with_gradient_checkpointing_it_is_one_layers_and_the_inputs_of_all(base: BaseModel, tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.attention_blocks import TILE
-from trainer.packing import make_micro_batch
+from trainer.packing import make_micro_batch, packed
 from trainer.rendering import Rendered
-from trainer.token_tree import lay_out
+from trainer.token_tree import LEAST_SHARED_TOKENS, lay_out
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
 CPU = torch.device("cpu")
@@ -67,3 +67,12 @@ def test_a_row_on_a_cpu_is_filled_up_behind_everything_that_counts(sequences: li
     assert batch.input_ids[0, : len(tree.ids)].tolist() == list(tree.ids)
     assert int(batch.positions.max()) < len(tree.ids)
     assert int(batch.position_ids.max()) == max(tree.positions)
+
+
+def test_a_beginning_in_common_counts_once_against_a_rows_limit() -> None:
+    beginning = tuple(range(LEAST_SHARED_TOKENS))
+    ends = ((100, 0), (200, 0), (300, 0))
+    alike = [Rendered((*beginning, *end), (False,) * (len(beginning) + 1) + (True,)) for end in ends]
+    tokens = len(beginning) + len(ends)
+    assert packed(alike, tokens) == [[0, 1, 2]]
+    assert len(packed(alike, tokens - 1)) == 2

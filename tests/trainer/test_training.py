@@ -53,7 +53,7 @@ def test_chunks_of_the_loss_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(torch.autograd.grad(ours, hidden), torch.autograd.grad(expected, hidden))
 
 
-@pytest.mark.parametrize(("held", "parts"), [(22, [2, 2, 1]), (3, [1] * 5), (1000, [5])])
+@pytest.mark.parametrize(("held", "parts"), [(22, [1, 2, 2]), (3, [1] * 5), (1000, [5])])
 def test_as_many_tokens_have_logits_at_a_time_as_memory_is_meant_for(
     monkeypatch: pytest.MonkeyPatch, held: int, parts: list[int]
 ) -> None:

@@ -32,8 +32,9 @@ class TrainSettings(Section):
     epochs: Positive = 2
     batch_examples: Positive = 16
     micro_batch_tokens: Positive = 2048
-    """Of one pass through the model, at most; fewer where memory is short, and on a CPU where they would keep more than
-    512 MiB, which hardly saves time. There a small model has two passes going through it at a time."""
+    """Of one pass through the model, at most, what examples have in common counted once; a longer example goes alone.
+    Fewer where memory is short, and on a CPU where they would keep more than 256 MiB (but 512 always), which hardly
+    saves time. There a small model has two passes going through it at a time."""
     max_tokens: Positive = 1024
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of the base model's weights and products in training; `auto`: bfloat16 where the hardware multiplies in it.

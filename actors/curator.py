@@ -17,7 +17,7 @@ import trio
 from actors.failures import surroundings
 from actors.messages import Criticised, Ended, Item, RoundClosed
 from actors.quarantine import quarantine_record
-from method.curation import Duplicates, OverlapIndex, curate, cut_batch, ready, resembled
+from method.curation import Critiques, Duplicates, OverlapIndex, curate, cut_batch, ready, resembled
 from method.making import Answers, Made, Outcome, Unverified, make_examples
 from protocols.identity import derive
 from protocols.ports import Ledger
@@ -45,6 +45,7 @@ class CurationRule(msgspec.Struct, frozen=True, kw_only=True):
     references: Literal["train", "anchor", "hidden"]
     seed: int
     answers: Answers = "decided"
+    critiques: Critiques = "all"
     unverified: Unverified = "incumbent"
 
 
@@ -253,6 +254,7 @@ class Curator:
             replay_share=rule.replay,
             mode=rule.mode,
             every_answer=rule.answers == "correct_only",
+            critiques=rule.critiques,
             rng=random.Random(derive("batch", rule.seed, number)),
         )
         batch = Batch(

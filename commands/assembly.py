@@ -268,6 +268,7 @@ def curation_rule(settings: Settings) -> CurationRule:
         references=settings.decide.references,
         seed=settings.run.seed,
         answers=rule.answers,
+        critiques=rule.critiques,
         unverified=settings.critique.unverified,
     )
 

@@ -261,6 +261,7 @@ class _Again:
             replay_share=rule.replay,
             mode=rule.mode,
             every_answer=rule.answers == "correct_only",
+            critiques=rule.critiques,
             rng=random.Random(derive("batch", rule.seed, number)),
         )
         self.batches.append(CutBatch(number=number, round=round, examples=examples, replayed=replayed))

@@ -15,6 +15,7 @@ from method.overlap import OverlapIndex, overlap_index, overlaps
 from protocols.records import Example
 
 __all__ = [
+    "Critiques",
     "Duplicates",
     "OverlapIndex",
     "Reason",
@@ -29,6 +30,8 @@ __all__ = [
 Reason = Literal[
     "truncated", "too_long", "evaluation_overlap", "exact_duplicate", "near_duplicate", "task_cap", "pattern_cap"
 ]
+
+Critiques = Literal["all", "latest"]
 
 _CHARACTERS_PER_TOKEN = 4
 
@@ -110,11 +113,12 @@ def cut_batch(
     mode: Literal["restart", "continue"],
     rng: Random,
     every_answer: bool = False,
+    critiques: Critiques = "all",
 ) -> tuple[tuple[Example, ...], int]:
     """Return the examples of one training job, and how many of them were in earlier batches.
 
     Of each task only one answer counts, unless `every_answer` is to: the latest, and a reference where the policy has
-    left none of its own. Critiques all do.
+    left none of its own.
 
     Args:
         new: those that no batch has had yet, oldest first.
@@ -123,12 +127,15 @@ def cut_batch(
         mode: `restart` takes every current example; `continue` the new ones and a share of replay.
         rng: chooses the replay.
         every_answer: whether a task may have several answers.
+        critiques: which of a task's critiques count: `all`, or those of the `latest` policy version that has any.
     """
-    counted = _unique if every_answer else _one_answer_a_task
-    current = {example.id for example in counted([*earlier, *new])}
-    fresh = [example for example in counted(new) if example.id in current]
+    every = _unique([*earlier, *new])
+    answers = {e.id for e in every if e.kind == "answer"} if every_answer else _answers_that_count(every)
+    criticised = {e.id for e in every if e.kind == "critique"} if critiques == "all" else _latest_critiques(every)
+    current = answers | criticised
+    fresh = [example for example in _unique(new) if example.id in current]
     fresh_ids = {example.id for example in fresh}
-    old = [example for example in counted(earlier) if example.id in current - fresh_ids]
+    old = [example for example in _unique(earlier) if example.id in current - fresh_ids]
     replayed = old if mode == "restart" else _replay(old, len(fresh), replay_share, rng)
     return (*fresh, *replayed), len(replayed)
 
@@ -163,12 +170,19 @@ def _unique(examples: Sequence[Example]) -> list[Example]:
     return list({example.id: example for example in examples}.values())
 
 
-def _one_answer_a_task(examples: Sequence[Example]) -> list[Example]:
-    """Return the examples without doubles, and of each task's answers the one that counts, in the given order."""
+def _answers_that_count(examples: Sequence[Example]) -> set[str]:
+    """Return the id of each task's one answer: its latest, and a reference only where there is no other."""
     answers = [example for example in examples if example.kind == "answer"]
     references_first = sorted(answers, key=lambda answer: answer.origin != "reference")
-    counted = {answer.task_id: answer.id for answer in references_first}
-    return [e for e in _unique(examples) if e.kind == "critique" or counted[e.task_id] == e.id]
+    return set({answer.task_id: answer.id for answer in references_first}.values())
+
+
+def _latest_critiques(examples: Sequence[Example]) -> set[str]:
+    """Return the ids of each task's critiques of the latest policy version that has any."""
+    critiques = [example for example in examples if example.kind == "critique"]
+    oldest_first = sorted(critiques, key=lambda critique: critique.version)
+    latest = {critique.task_id: critique.version for critique in oldest_first}
+    return {critique.id for critique in critiques if critique.version == latest[critique.task_id]}
 
 
 def _replay(old: Sequence[Example], fresh: int, share: float, rng: Random) -> list[Example]:

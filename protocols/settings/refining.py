@@ -107,3 +107,7 @@ class CurateSettings(Section):
     """`decided`: the examples that the method's decisions make. `correct_only`: every distinct candidate that passes
     every test, and nothing else: plain rejection-sampling fine-tuning. `references`: the data set's own answers, and
     nothing else: plain fine-tuning. Neither of the two asks judges or critics."""
+    critiques: Literal["all", "latest"] = "all"
+    """Which of a task's critiques count, which matters where a batch takes earlier ones (`train.mode = "restart"`).
+    `all`: every one since the run began; they pile up, and most are soon of answers that the policy no longer gives.
+    `latest`: those of the latest policy version that the task has any of."""

@@ -11,6 +11,7 @@ import trio.testing
 from actors.curator import CurationRule, Curator
 from actors.messages import Criticised, Ended, Item, RoundClosed
 from ledger.memory import MemoryLedger
+from method.curation import Critiques
 from method.overlap import overlap_index
 from protocols.identity import derive
 from protocols.records import (
@@ -109,12 +110,14 @@ def criticised(
     number: int,
     *revisions: tuple[str | None, bool],
     round: int = 0,
+    version: int = 0,
     incumbent: Incumbent | None = None,
     text: str = "Bad.",
 ) -> Criticised:
     """A task with one critique for each (revision, whether it is verified)."""
     task = make_task(number)
-    candidates = tuple(make_candidate(task, i, f"{wrong(number)}{i}", round=round) for i in range(len(revisions)))
+    codes = [f"{wrong(number)}{version}{index}" for index in range(len(revisions))]
+    candidates = tuple(make_candidate(task, i, code, round=round, version=version) for i, code in enumerate(codes))
     critiques = tuple(
         Critique(
             id=derive("critique", candidate.id),
@@ -427,6 +430,19 @@ async def test_earlier_examples_are_part_of_every_batch_that_starts_from_the_bas
     assert isinstance(second, Batch)
     assert second.replayed == 1
     assert second.example_ids[-1:] == first.example_ids
+
+
+@pytest.mark.parametrize(("critiques", "replayed"), [("all", 1), ("latest", 0)])
+async def test_earlier_critiques_of_a_task_stay_beside_those_of_a_later_version_where_all_count(
+    critiques: Critiques, replayed: int
+) -> None:
+    bench = Bench(critiques=critiques)
+    for round in (0, 1):
+        await bench.plan(1, round=round)
+    today = criticised(1, (good(1), True), round=1, version=1, text="Worse.")
+    _, _, second, _ = await bench.curate(criticised(1, (good(1), True)), today)
+    assert isinstance(second, Batch)
+    assert (len(second.example_ids), second.replayed) == (1 + replayed, replayed)
 
 
 # After a crash

@@ -1,5 +1,6 @@
 """Curation once more: the run's own settings give the run's own outcome, and others what they would have given."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,19 @@ async def test_a_smaller_batch_is_cut_earlier(work: Work) -> None:
 
 async def test_without_replay_a_batch_that_continues_holds_new_examples_alone(work: Work) -> None:
     assert [batch.replayed for batch in again(work, mode="continue", replay=0.0).batches] == [0] * ROUNDS
+
+
+async def test_of_a_tasks_critiques_those_of_the_latest_version_can_be_taken_alone(work: Work) -> None:
+    def criticised_by(outcome: Recuration) -> dict[str, set[int]]:
+        versions: dict[str, set[int]] = defaultdict(set)
+        for example in outcome.batches[-1].examples:
+            if example.kind == "critique":
+                versions[example.task_id].add(example.version)
+        return versions
+
+    everything, latest = criticised_by(again(work)), criticised_by(again(work, critiques="latest"))
+    assert any(len(versions) > 1 for versions in everything.values())
+    assert latest == {task: {max(versions)} for task, versions in everything.items()}
 
 
 async def test_what_must_not_be_trained_on_is_refused_with_what_it_is_like(work: Work) -> None:

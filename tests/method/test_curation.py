@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from method.curation import Duplicates, curate, cut_batch, overlap_index, ready
+from method.curation import Critiques, Duplicates, curate, cut_batch, overlap_index, ready
 from method.examples import answer_example, critique_example
 from protocols.records import Example, Origin
 from tests.method.making import candidate, execution, task
@@ -23,7 +23,7 @@ def answer(number: int, task_id: str | None = None, round: int = 1, origin: Orig
     return answer_example(task(task_id or f"t{number}"), code(number), origin=origin, round=round, version=0)
 
 
-def critique(number: int, pattern: str = "p", task_id: str | None = None) -> Example:
+def critique(number: int, pattern: str = "p", task_id: str | None = None, version: int = 0) -> Example:
     return critique_example(
         task(task_id or f"t{number}"),
         candidate(f"c{number}", code=code(number + 100)),
@@ -33,7 +33,7 @@ def critique(number: int, pattern: str = "p", task_id: str | None = None) -> Exa
         origin="critic",
         pattern=pattern,
         round=1,
-        version=0,
+        version=version,
     )
 
 
@@ -165,9 +165,15 @@ Mode = Literal["restart", "continue"]
 
 
 def batch(
-    new: list[Example], earlier: list[Example], *, mode: Mode = "restart", share: float = 0.25, seed: int = 0
+    new: list[Example],
+    earlier: list[Example],
+    *,
+    mode: Mode = "restart",
+    share: float = 0.25,
+    seed: int = 0,
+    critiques: Critiques = "all",
 ) -> tuple[list[Example], int]:
-    chosen, replayed = cut_batch(new, earlier, replay_share=share, mode=mode, rng=Random(seed))
+    chosen, replayed = cut_batch(new, earlier, replay_share=share, mode=mode, rng=Random(seed), critiques=critiques)
     return list(chosen), replayed
 
 
@@ -196,8 +202,22 @@ class TestBatch:
         assert cut == ((*new, *earlier), 1)
 
     def test_critiques_all_stay(self) -> None:
-        both = [critique(1, task_id="t"), critique(2, task_id="t")]
+        both = [critique(1, task_id="t"), critique(2, task_id="t", version=1)]
         assert batch([answer(3, "t")], both) == ([answer(3, "t"), *both], 2)
+
+    def test_of_a_tasks_critiques_those_of_the_latest_version_can_be_taken_alone(self) -> None:
+        before, other = critique(1, task_id="t"), critique(2, task_id="u")
+        today = [critique(3, task_id="t", version=1), critique(4, task_id="t", version=1)]
+        assert batch([answer(5, "t"), *today], [before, other], critiques="latest") == (
+            [answer(5, "t"), *today, other],
+            1,
+        )
+        assert batch([answer(5, "t")], [*today, before], critiques="latest") == ([answer(5, "t"), *today], 2)
+        assert batch([before, *today], [], critiques="latest") == (today, 0)
+
+    def test_the_latest_critiques_say_nothing_about_answers(self) -> None:
+        earlier = [answer(1, "t"), critique(2, task_id="t")]
+        assert batch([critique(3, task_id="t", version=1)], earlier, critiques="latest")[0][1:] == [answer(1, "t")]
 
     def test_continue_adds_a_share_of_earlier_answers(self) -> None:
         earlier = [answer(number) for number in range(20, 30)] + [critique(31)]

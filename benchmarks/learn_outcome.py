@@ -3,15 +3,16 @@
 The arms are hours of work, and may be those of several machines and days.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.report import machine
-from evals.arm import Arm, read_arm
-from ledger.queries import stream_entries
+from evals.arm import Arm, make_arm
+from ledger.queries import Entry, stream_entries
 from ledger.run_folder import RunFolder
-from protocols.records import Critique, Generation, RoundSettled, Verdict
+from protocols.records import Critique, Generation, LedgerRecord, RoundSettled, Verdict
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,22 +30,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def settled_rounds(run: RunFolder) -> int:
     """Return how many rounds of a run are over."""
-    return sum(isinstance(entry.record, RoundSettled) for entry in stream_entries(run.ledger))
+    return _settled(list(stream_entries(run.ledger)))
 
 
 def outcome_of(run: RunFolder, name: str) -> Outcome | None:
     """Return what came of the run of an arm; None: it has come to no measured version yet."""
     if not run.ledger.is_file():
         return None
-    arm = read_arm(name, {}, run.ledger)
+    entries = list(stream_entries(run.ledger))
+    arm = make_arm(name, {}, entries)
     if not arm.points:
         return None
     measured = {result.task_id for point in arm.points for result in point.evaluation.results}
     return Outcome(
         arm=msgspec.structs.replace(arm, digests={task: arm.digests.get(task, "") for task in sorted(measured)}),
         candidates=run.stored_settings()["generate"]["candidates"],
-        rounds=settled_rounds(run),
-        sampled=_sampled(run),
+        rounds=_settled(entries),
+        sampled=_sampled(entries),
         processor=machine()["processor"],
     )
 
@@ -61,9 +63,13 @@ def keep_outcome(folder: Path, outcome: Outcome) -> None:
     (folder / f"{outcome.arm.name}.json").write_bytes(msgspec.json.encode(outcome) + b"\n")
 
 
-def _sampled(run: RunFolder) -> dict[str, int]:
+def _settled(entries: Sequence[Entry[LedgerRecord]]) -> int:
+    return sum(isinstance(entry.record, RoundSettled) for entry in entries)
+
+
+def _sampled(entries: Sequence[Entry[LedgerRecord]]) -> dict[str, int]:
     spent = {kind.__name__: 0 for kind in (Generation, Verdict, Critique)}
-    for entry in stream_entries(run.ledger):
+    for entry in entries:
         match entry.record:
             case Generation() | Verdict() | Critique() as answer:
                 spent[type(answer).__name__] += answer.completion_tokens

@@ -1,12 +1,13 @@
 """The command line: parses, and hands over to `commands`.
 
 Exit codes: 0 done; 1 a program did not pass (`sandbox run`); 2 something given cannot be used (nothing half-made is
-left); 3 another failure; 4 the run paused itself; 130 interrupted. A run that was paused, interrupted or killed goes on
-with the same command.
+left); 3 another failure; 4 the run paused itself; 130 interrupted; 141 whoever read the output has left (`| head`). A
+run that was paused, interrupted or killed goes on with the same command.
 """
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from actors.failures import fatal, first
 from commands.compare import compare_command
 from commands.curate import curate_command
 from commands.evaluate import Request, evaluate_command
-from commands.exit_code import FAILED, INTERRUPTED, PAUSED, WRONG_USE
+from commands.exit_code import FAILED, INTERRUPTED, PAUSED, READER_LEFT, WRONG_USE
 from commands.export import ExportRequest, export_command
 from commands.report import report_command, status_command
 from commands.run import run_command
@@ -62,9 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments, _Options())
     try:
-        return options.command(options)
+        code = options.command(options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own last flush fails too
+        return READER_LEFT
     except (RefineError, BaseExceptionGroup) as error:
         shown = fatal(error) or first(error)
         if isinstance(shown, KeyboardInterrupt):

@@ -11,3 +11,5 @@ NO_SANDBOX = 3
 PAUSED = 4
 """The run stopped itself, resumably."""
 INTERRUPTED = 130
+READER_LEFT = 141
+"""Whoever read the output has left; what a shell says of a program that SIGPIPE ended."""

@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from commands.exit_code import READER_LEFT
 from main import main
 from protocols.settings import differing_keys, load_settings
 
@@ -264,3 +265,15 @@ def test_a_benchmark_that_overlaps_the_training_tasks_is_refused(
 def test_a_folder_that_is_no_run_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, str(in_folder)]) == 2
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_ends_the_command_without_a_word() -> None:
+    lines = "import main; main.report_command = lambda *_, **__: print('line\\n' * 100_000) or 0"
+    command = [sys.executable, "-c", f"{lines}; raise SystemExit(main.main(['report', 'any']))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == READER_LEFT

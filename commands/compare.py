@@ -15,6 +15,7 @@ from evals.measured import RESULTS, measured_of
 from evals.table import print_sheets
 from ledger.run_folder import RunFolder
 from protocols.errors import UsageError
+from protocols.settings import with_defaults
 
 
 def compare_command(runs: Sequence[Path], plot: Path, *, as_json: bool) -> int:
@@ -42,7 +43,7 @@ def _arm(name: str, path: Path) -> Arm:
     results = path / RESULTS
     if not results.is_file():
         folder = RunFolder(path)
-        return read_arm(name, folder.stored_settings(), folder.ledger)
+        return read_arm(name, with_defaults(folder.stored_settings()), folder.ledger)
     try:
         return arm_of_measured(name, measured_of(msgspec.json.decode(results.read_bytes())))
     except (OSError, msgspec.MsgspecError, TypeError) as error:

@@ -63,7 +63,7 @@ class RunFolder:
         return self.settings.is_file()
 
     def stored_settings(self) -> dict[str, Any]:
-        """Return the settings that the run was begun with.
+        """Return the settings that the run was begun or last gone on with.
 
         Raises:
             RunFolderError: there is no run here, or its settings cannot be read.
@@ -93,23 +93,26 @@ class RunFolder:
             )
 
     def create(self, settings: Settings) -> bool:
-        """Make the folder, unless it is there; return whether it was made now.
+        """Make the folder, unless it is there, and keep `settings` in it; return whether it was made now.
 
         Raises:
-            NoSpaceLeft: the disk is full; nothing is left behind.
-            RunFolderError: it cannot be made.
+            NoSpaceLeft: the disk is full; nothing new is left behind.
+            RunFolderError: it cannot be written.
         """
-        if self.exists:
+        made = not self.exists
+        data = settings.model_dump(mode="json")
+        if not made and self.stored_settings() == data:
             return False
         try:
             self.adapters.mkdir(parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
-            replace_text(self.settings, json.dumps(settings.model_dump(mode="json"), indent=2))
+            replace_text(self.settings, json.dumps(data, indent=2))
         except OSError as error:
-            shutil.rmtree(self.path, ignore_errors=True)
+            if made:
+                shutil.rmtree(self.path, ignore_errors=True)
             kind = NoSpaceLeft if error.errno == errno.ENOSPC else RunFolderError
-            raise kind(f"the run folder {self.path} cannot be made: {error.strerror}") from error
-        return True
+            raise kind(f"the run folder {self.path} cannot be written: {error.strerror}") from error
+        return made
 
     def remove(self) -> None:
         """Remove a folder that this call of the command made and that holds no work yet."""

@@ -14,6 +14,8 @@ from threading import Thread
 import pytest
 
 from commands.exit_code import READER_LEFT
+from ledger.run_folder import RunFolder
+from ledger.sqlite import open_ledger
 from main import main
 from protocols.settings import differing_keys, load_settings
 
@@ -241,6 +243,21 @@ def test_a_run_compared_with_itself_is_refused(in_folder: Path, capsys: pytest.C
     assert main(["compare", str(in_folder), f"{in_folder}/../{in_folder.name}"]) == 2
     assert "is given twice" in capsys.readouterr().err
     assert not (in_folder / "compare.png").exists()
+
+
+async def test_a_run_of_before_a_setting_was_known_is_compared_by_its_default(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = load_settings(Path(write_config(in_folder))).model_dump(mode="json")
+    older = {**stored, "curate": {key: value for key, value in stored["curate"].items() if key != "critiques"}}
+    for name, settings in (("new", stored), ("old", older)):
+        folder = RunFolder(in_folder / name)
+        folder.path.mkdir()
+        folder.settings.write_text(json.dumps(settings), encoding="utf-8")
+        async with open_ledger(folder.ledger):
+            pass
+    assert main(["compare", "new", "old", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"] == {}
 
 
 def test_settings_that_say_what_work_is_done_cannot_be_changed_afterwards(

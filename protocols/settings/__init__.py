@@ -4,7 +4,14 @@ Defaults are those of method.md's rules. Parts of the program take plain paramet
 """
 
 from protocols.settings.publishing import EvaluateSettings, GateSettings, PublishSettings
-from protocols.settings.reading import default_settings, differing_keys, flatten_settings, load_settings, parse_settings
+from protocols.settings.reading import (
+    default_settings,
+    differing_keys,
+    flatten_settings,
+    load_settings,
+    parse_settings,
+    with_defaults,
+)
 from protocols.settings.refining import (
     ConsensusSettings,
     CritiqueSettings,
@@ -49,4 +56,5 @@ __all__ = [
     "flatten_settings",
     "load_settings",
     "parse_settings",
+    "with_defaults",
 ]

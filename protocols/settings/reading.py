@@ -58,18 +58,23 @@ def parse_settings(data: dict[str, Any], source: str, overrides: tuple[str, ...]
 
 
 def differing_keys(ours: Settings, theirs: dict[str, Any]) -> tuple[str, ...]:
-    """Return the dotted keys in which a stored configuration differs from `ours`, each with both values.
-
-    A key that an older version of this project did not know has its default there.
-    """
-    with suppress(ValidationError):
-        theirs = Settings.model_validate(theirs).model_dump(mode="json")
-    left, right = flatten_settings(ours.model_dump(mode="json")), flatten_settings(theirs)
+    """Return the dotted keys in which a stored configuration differs from `ours`, each with both values."""
+    left, right = flatten_settings(ours.model_dump(mode="json")), flatten_settings(with_defaults(theirs))
     return tuple(
         f"{key}: {_as_json(right.get(key))} there, {_as_json(left.get(key))} here"
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     )
+
+
+def with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration with the defaults of keys that an older version of this project did not know.
+
+    One that is no configuration of today's is returned as it is.
+    """
+    with suppress(ValidationError):
+        return Settings.model_validate(stored).model_dump(mode="json")
+    return stored
 
 
 def _as_json(value: object) -> str:

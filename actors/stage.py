@@ -40,7 +40,9 @@ class StageStatistics(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     quarantined: int
     oldest_s: float
-    """Age of the item that has been in hand longest; 0 when none is."""
+    """Age of the item that has been handled longest; 0 when none is."""
+    held: int = 0
+    """Items in hand that are handled and wait for room in the next inbox."""
 
 
 class Stage(Generic[In]):
@@ -77,13 +79,14 @@ class Stage(Generic[In]):
         self._concurrency = concurrency
         self._deadline_s = deadline_s
         self._in_hand: dict[str, tuple[Item, float]] = {}
+        self._held: set[str] = set()
         self._done = 0
         self._quarantined = 0
 
     def statistics(self) -> StageStatistics:
         """Return what the stage is doing now."""
         buffer = self._inbox.statistics()
-        since = min((start for _, start in self._in_hand.values()), default=None)
+        since = min((start for key, (_, start) in self._in_hand.items() if key not in self._held), default=None)
         return StageStatistics(
             name=self._name,
             waiting=buffer.current_buffer_used,
@@ -93,6 +96,7 @@ class Stage(Generic[In]):
             done=self._done,
             quarantined=self._quarantined,
             oldest_s=trio.current_time() - since if since is not None else 0.0,
+            held=len(self._held),
         )
 
     async def run(self) -> None:
@@ -121,10 +125,12 @@ class Stage(Generic[In]):
         try:
             item, _ = self._in_hand[key]
             result = item if isinstance(item, Ended) else await self._try_to_handle(item)
+            self._held.add(key)
             await self._outbox.send(result)
             del self._in_hand[key]
             self._done += 1
         finally:
+            self._held.discard(key)
             self._places.release()
 
     async def _try_to_handle(self, item: Item) -> Item:

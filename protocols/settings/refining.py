@@ -53,7 +53,8 @@ class JudgeSettings(Section):
     max_pairs: Positive = 4
     """Comparisons per task, at most; with `rubric`, candidates marked per task."""
     max_tokens: Positive = 300
-    concurrency: Positive = 8
+    concurrency: Positive = 16
+    """Tasks in flight."""
 
 
 class DecideSettings(Section):
@@ -84,7 +85,8 @@ class CritiqueSettings(Section):
     max_tokens: Positive = 512
     stop: Annotated[tuple[str, ...], Field(max_length=4)] = ("\n```\n",)
     """As `generate.stop`: a critique ends with its mended code."""
-    concurrency: Positive = 8
+    concurrency: Positive = 16
+    """Tasks in flight."""
 
 
 class CurateSettings(Section):

@@ -219,6 +219,27 @@ async def test_statistics_tell_what_waits_and_for_how_long(autojump_clock: trio.
     assert seen.oldest_s == pytest.approx(4)
 
 
+async def test_what_is_handled_and_finds_no_room_is_held_and_grows_no_older(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def handle(item: Assignment) -> Item:
+        await trio.sleep(10)
+        return pass_on(item)
+
+    bench = Bench(handle, concurrency=2, room=0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.stage.run)
+        await bench.send(1, 2)
+        await trio.sleep(15)
+        full = bench.stage.statistics()
+        await bench.out.receive()
+        await trio.sleep(1)
+        emptier = bench.stage.statistics()
+        nursery.cancel_scope.cancel()
+    assert (full.in_hand, full.held, full.oldest_s) == (2, 2, 0.0)
+    assert (emptier.in_hand, emptier.held) == (1, 1)
+
+
 class Trial:
     """A stage whose handlings fail as planned, fed at once and drained slowly, started again after every failure."""
 

@@ -22,7 +22,7 @@ from protocols.ports import TrainingProgress
 PROGRESS = TrainingProgress(step=3, steps=12, loss=0.8124, learning_rate=1e-4, tokens_per_s=300.0)
 
 
-def stage(name: str, *, waiting: int = 0, in_hand: int = 0, oldest_s: float = 0.0) -> StageStatistics:
+def stage(name: str, *, waiting: int = 0, in_hand: int = 0, oldest_s: float = 0.0, held: int = 0) -> StageStatistics:
     return StageStatistics(
         name=name,
         waiting=waiting,
@@ -32,6 +32,7 @@ def stage(name: str, *, waiting: int = 0, in_hand: int = 0, oldest_s: float = 0.
         done=41,
         quarantined=1,
         oldest_s=oldest_s,
+        held=held,
     )
 
 
@@ -77,6 +78,16 @@ def rendered(present: Status) -> str:
             statistics(stage("critic", in_hand=1, oldest_s=400.0), stage("judge", waiting=16)),
             "critic-bound (oldest task 400 s)",
         ),
+        (
+            statistics(
+                stage("generator", in_hand=8, oldest_s=300.0),
+                stage("executor", waiting=16, in_hand=8, held=8),
+                stage("judge", waiting=8, in_hand=8, held=3),
+                stage("critic", waiting=4, in_hand=8),
+            ),
+            "critic-bound",
+        ),
+        (statistics(*(stage(n, in_hand=8, held=8) for n in ("judge", "critic")), training=3), "trainer-bound"),
     ],
 )
 def test_the_verdict_names_what_holds_the_run_back(present: PipelineStatistics, verdict: str) -> None:

@@ -8,6 +8,7 @@ run that was paused, interrupted or killed goes on with the same command.
 import argparse
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own last flush fails too
+        if not _reader_left():
+            raise
         return READER_LEFT
     except (RefineError, BaseExceptionGroup) as error:
         shown = fatal(error) or first(error)
@@ -78,6 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(shown, RefineError):
             raise
         return _tell(shown)
+
+
+def _reader_left() -> bool:
+    """Return whether nobody reads standard output any more; then let what is left of it go nowhere."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own last flush would fail
+    return True
 
 
 def _tell(error: RefineError) -> int:

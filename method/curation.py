@@ -129,7 +129,7 @@ def cut_batch(
         every_answer: whether a task may have several answers.
         critiques: which of a task's critiques count: `all`, or those of the `latest` policy version that has any.
     """
-    every = _unique([*earlier, *new])
+    every = [*earlier, *new]
     answers = {e.id for e in every if e.kind == "answer"} if every_answer else _answers_that_count(every)
     criticised = {e.id for e in every if e.kind == "critique"} if critiques == "all" else _latest_critiques(every)
     current = answers | criticised

@@ -3,7 +3,7 @@
 The arms are hours of work, and may be those of several machines and days.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -30,7 +30,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def settled_rounds(run: RunFolder) -> int:
     """Return how many rounds of a run are over."""
-    return _settled(list(stream_entries(run.ledger)))
+    return _settled(stream_entries(run.ledger))
 
 
 def outcome_of(run: RunFolder, name: str) -> Outcome | None:
@@ -63,11 +63,11 @@ def keep_outcome(folder: Path, outcome: Outcome) -> None:
     (folder / f"{outcome.arm.name}.json").write_bytes(msgspec.json.encode(outcome) + b"\n")
 
 
-def _settled(entries: Sequence[Entry[LedgerRecord]]) -> int:
+def _settled(entries: Iterable[Entry[LedgerRecord]]) -> int:
     return sum(isinstance(entry.record, RoundSettled) for entry in entries)
 
 
-def _sampled(entries: Sequence[Entry[LedgerRecord]]) -> dict[str, int]:
+def _sampled(entries: Iterable[Entry[LedgerRecord]]) -> dict[str, int]:
     spent = {kind.__name__: 0 for kind in (Generation, Verdict, Critique)}
     for entry in entries:
         match entry.record:

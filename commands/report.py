@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from commands.exit_code import DONE
 from dashboard.terminal import Status, line
@@ -63,8 +62,8 @@ def status_command(run: Path) -> int:
     if not folder.status.is_file():
         raise RunFolderError(f"the run in {run} has not written its status yet")
     status = msgspec.json.decode(folder.status.read_bytes(), type=Status)
-    console, silent_s = Console(), time.time() - status.at
+    silent_s = time.time() - status.at
     if silent_s > SILENT_S:
-        console.print(f"not running; last seen {silent_s:.0f} s ago", highlight=False)
-    console.print(line(status), highlight=False, soft_wrap=True)
+        sys.stdout.write(f"not running; last seen {silent_s:.0f} s ago\n")
+    sys.stdout.write(line(status) + "\n")
     return DONE
